@@ -1,0 +1,212 @@
+"""What every connector is: the values it takes and gives, and the failures it may raise. Pure.
+
+Two shapes. A `Receiver` is spoken to (push, device): one request becomes a delivery or an answer. A `Fetcher` speaks
+(pull, file): it yields pages, each with the cursor to continue from. Neither keeps state: the hub stores rows and
+cursor in one transaction, so a crash between two pages loses nothing and takes nothing twice.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, NoReturn, Protocol
+
+CursorValue = str | int | None
+
+
+class Transport(StrEnum):
+    PUSH = "push"
+    PULL = "pull"
+    FILE = "file"
+    DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a connector promises about the records it hands on.
+
+    `official` is false for the hub's own profiles: they serve platforms that publish no record API, and the portal
+    must never show them as the platform's own interface.
+    """
+
+    name: str
+    title: str
+    transport: Transport
+    streams: tuple[str, ...]
+    role: str
+    official: bool
+    id_stability: Literal["stable", "derived"]  # derived: the id is made from the record's own fields
+    finality: Literal["final", "revisable"]
+    correction_mode: Literal["none", "version", "replace"]  # replace: same id, other content
+    lateness_class: Literal["minutes", "day", "weeks"]
+    drops: tuple[str, ...] = ()  # personal fields of the format that no mapping may keep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """A request as the hub's door received it. `headers` have lower-case names; `body` is unparsed."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A row that could not be handed on. `detail` is a sentence without personal data."""
+
+    position: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One message of a platform.
+
+    `delivery_id` is the same whenever the same message comes again; `digest` is the SHA-256 of the raw message, so that
+    the same id with another digest shows as a contradiction.
+    """
+
+    delivery_id: str
+    stream: str
+    rows: tuple[bytes, ...] = field(repr=False)
+    digest: bytes
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the hub did with the rows of a delivery."""
+
+    accepted: int = 0
+    refused: int = 0
+    replayed: int = 0
+    quarantined: int = 0
+
+
+class Cursor(dict[str, CursorValue]):
+    """Where to continue. Goes through JSON unchanged; frozen, because a page and its cursor are committed together."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a cursor is frozen")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    delivery: Delivery
+    cursor: Cursor
+
+
+class Prove(Protocol):
+    """Make the headers that authorise one request, where a token is bound to a key (DPoP, RFC 9449)."""
+
+    def __call__(self, *, method: str, url: str) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkAccess:
+    """The right to read one linked account, for the length of one run."""
+
+    link_id: str
+    account: str
+    access_token: str = field(repr=False)
+    prove: Prove | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    ok: bool
+    findings: tuple[str, ...] = ()
+
+
+class ConnectorError(Exception):
+    """A failure of the world, named by what to do next. `reason` is a stable code; no text of the platform is in it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RetryLater(ConnectorError):  # noqa: N818 - named by the recovery
+    """Nothing is wrong that time does not heal. Ask again from the last committed cursor after `after_s` seconds."""
+
+    def __init__(self, reason: str, *, after_s: int) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
+
+
+class SetAside(ConnectorError):  # noqa: N818 - named by the recovery
+    """This page or drop cannot be taken and asking again will not help: a person must look."""
+
+
+class Reauthorise(ConnectorError):  # noqa: N818 - named by the recovery
+    """The platform no longer honours the link's token: refresh it, or ask the person to link again."""
+
+
+class Stop(ConnectorError):  # noqa: N818 - named by the recovery
+    """The connector's configuration is wrong or unsafe: do not call until an operator has changed it."""
+
+
+class Receiver(Protocol):
+    def describe(self) -> Description: ...
+
+    def receive(self, request: Inbound, *, now: datetime) -> Delivery | Reply:
+        """Check one request. A `Reply` means it is answered without a delivery: refused, or a token was asked for.
+
+        Raises:
+            Stop: our own registration at the platform is refused (device connectors that call the platform).
+        """
+        ...
+
+    def acknowledge(self, delivery: Delivery, outcome: Outcome) -> Reply: ...
+
+
+class Fetcher(Protocol):
+    def describe(self) -> Description: ...
+
+    def check(self) -> CheckResult: ...
+
+    def fetch(self, access: LinkAccess | None, cursor: Cursor | None, *, now: datetime) -> Iterator[Page]: ...
+
+
+def json_reply(status: int, document: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> Reply:
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return Reply(status=status, headers={"content-type": "application/json", **(headers or {})}, body=body)
+
+
+def problem(status: int, reason: str, title: str, *, headers: Mapping[str, str] | None = None) -> Reply:
+    """Refuse with RFC 9457 problem details; `reason` is the stable part."""
+    document = {"type": f"urn:tanlian:problem:{reason}", "title": title, "status": status}
+    return json_reply(status, document, headers={"content-type": "application/problem+json", **(headers or {})})
+
+
+def outcome_reply(delivery: Delivery, outcome: Outcome) -> Reply:
+    """Tell the sender what became of its rows: the answer of every transport that has no form of its own."""
+    unreadable: Sequence[Mapping[str, Any]] = [
+        {"position": row.position, "reason": row.reason} for row in delivery.unreadable
+    ]
+    return json_reply(
+        200,
+        {
+            "delivery_id": delivery.delivery_id,
+            "accepted": outcome.accepted,
+            "refused": outcome.refused,
+            "replayed": outcome.replayed,
+            "quarantined": outcome.quarantined,
+            "unreadable": unreadable,
+        },
+    )

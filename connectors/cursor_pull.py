@@ -1,0 +1,258 @@
+"""Cursor pull: read a linked account's records page by page with its token. I/O: network.
+
+A profile of the hub. `GET {records_url}?cursor=&limit=` answers `{"records": [...], "next_cursor": text or null}`. At
+the end `next_cursor` is null: the last cursor is kept and that page read again later, because the feed is append-only
+and its last page fills up. Every loop over the platform is bounded: pages, empty pages, repeated pages, seen cursors.
+
+The cursor is data and never an address: whatever the platform writes into it goes back into the query, escaped.
+"""
+
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlencode, urlsplit
+
+from connectors.base import (
+    CheckResult,
+    ConnectorError,
+    Cursor,
+    Delivery,
+    Description,
+    LinkAccess,
+    Page,
+    Reauthorise,
+    RetryLater,
+    SetAside,
+    Stop,
+    Transport,
+)
+from connectors.config import ConfigError, Fields
+from connectors.egress import Answer, EgressLimits, Origin, SafeClient
+from connectors.strict_json import MalformedJsonError, Split, split_records
+
+MIN_RETRY_S, MAX_RETRY_S = 1, 3600
+_DEFAULT_RETRY_S = {429: 60}
+_MAX_CURSOR = 2048
+_MAX_EMPTY_PAGES = 10
+_MAX_REPEATED_PAGES = 3  # a feed may tell the same rows twice, and with one row a page that repeats a page
+_DIGITS = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CursorPullConfig:
+    records_url: str
+    allow_loopback: bool = False
+    stream: str = "acts"
+    role: str = "operator"
+    title: str = "cursor pull (profile)"
+    drops: tuple[str, ...] = ()
+    limit: int = 100
+    pages: int = 500
+    rows: int = 5000
+
+
+def parse_config(config: Mapping[str, object], secrets: Mapping[str, object]) -> CursorPullConfig:
+    """Read the settings. There are no secrets: the token of each link is given to each run."""
+    with Fields(secrets, where="secrets"):
+        pass
+    with Fields(config, where="config") as fields:
+        parsed = CursorPullConfig(
+            records_url=fields.text("records_url"),
+            allow_loopback=fields.flag("allow_loopback", default=False),
+            stream=fields.text("stream", default="acts"),
+            role=fields.text("role", default="operator"),
+            title=fields.text("title", default="cursor pull (profile)"),
+            drops=fields.texts("drops", default=()),
+            limit=fields.whole("limit", default=100, least=1, most=1000),
+            pages=fields.whole("pages", default=500, least=1, most=100_000),
+            rows=fields.whole("rows", default=5000, least=1, most=50_000),
+        )
+    if urlsplit(parsed.records_url).query or urlsplit(parsed.records_url).fragment:
+        raise ConfigError("config: field 'records_url' must have no query and no fragment")
+    return parsed
+
+
+class CursorPull:
+    """Fetcher of one account at a time."""
+
+    def __init__(
+        self,
+        config: CursorPullConfig,
+        *,
+        client: SafeClient | None = None,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._config = config
+        self._new_id = new_id
+        origin = Origin.parse(config.records_url, allow_loopback=config.allow_loopback)
+        self._client = client or SafeClient([origin], limits=EgressLimits())
+
+    def describe(self) -> Description:
+        return Description(
+            name="cursor_pull",
+            title=self._config.title,
+            transport=Transport.PULL,
+            streams=(self._config.stream,),
+            role=self._config.role,
+            official=False,
+            id_stability="stable",
+            finality="revisable",
+            correction_mode="version",
+            lateness_class="weeks",
+            drops=self._config.drops,
+        )
+
+    def check(self) -> CheckResult:
+        """Ask without a token: a platform that answers with records is open to everybody."""
+        try:
+            answer = self._client.fetch(self._config.records_url, headers={"accept": "application/json"})
+        except ConnectorError as error:
+            return CheckResult(ok=False, findings=(error.reason,))
+        if answer.status == 401:
+            return CheckResult(ok=True)
+        found = "open_without_token" if answer.status < 300 else f"answered_{answer.status}"
+        return CheckResult(ok=False, findings=(found,))
+
+    def fetch(self, access: LinkAccess | None, cursor: Cursor | None, *, now: datetime) -> Iterator[Page]:
+        """Yield pages from the cursor to the end of the feed, or to the bound of one run.
+
+        Raises:
+            RetryLater: 429, 5xx, not reached, cut off. What was yielded stands.
+            SetAside: wrong shape, a loop, too much.
+            Reauthorise: the token is refused, or was never given.
+            Stop: the address is wrong or unsafe.
+        """
+        if access is None:
+            raise Reauthorise("no_token")
+        asked = _asked(cursor)
+        seen = _Seen(asked)
+        for _ in range(self._config.pages):
+            request_id = self._new_id()
+            answer = self._ask(access, asked, request_id)
+            require_success(answer, now)
+            split, following = parse_page(answer.body, most_rows=self._config.rows)
+            seen.require_new_rows(split)
+            turns = seen.is_known_cursor(following)
+            yield Page(
+                delivery=Delivery(
+                    delivery_id=request_id,
+                    stream=self._config.stream,
+                    rows=split.rows,
+                    digest=hashlib.sha256(answer.body).digest(),
+                    unreadable=split.unreadable,
+                ),
+                cursor=Cursor(cursor=asked if following is None or turns else following),
+            )
+            if turns:
+                raise SetAside("cursor_loop")
+            if following is None:
+                return
+            asked = following
+
+    def _ask(self, access: LinkAccess, asked: str | None, request_id: str) -> Answer:
+        query = {"limit": str(self._config.limit)} | ({} if asked is None else {"cursor": asked})
+        url = self._config.records_url
+        authorisation = (
+            access.prove(method="GET", url=url)
+            if access.prove is not None
+            else {"authorization": f"Bearer {access.access_token}"}
+        )
+        headers = {"accept": "application/json", "x-request-id": request_id, **authorisation}
+        return self._client.fetch(f"{url}?{urlencode(query)}", headers=headers)
+
+
+class _Seen:
+    """What one run has met: a platform that turns in a circle must not hold the hub in it."""
+
+    def __init__(self, first: str | None) -> None:
+        self._cursors = {first}
+        self._pages: set[bytes] = set()
+        self._empty = self._repeated = 0
+
+    def is_known_cursor(self, following: str | None) -> bool:
+        if following is None:
+            return False  # the end of the feed, not its beginning
+        known = following in self._cursors
+        self._cursors.add(following)
+        return known
+
+    def require_new_rows(self, split: Split) -> None:
+        if not split.rows and not split.unreadable:
+            self._empty += 1
+            if self._empty > _MAX_EMPTY_PAGES:
+                raise SetAside("endless_empty_pages")
+            return
+        self._empty = 0
+        digest = hashlib.sha256(b"\x1e".join(split.rows)).digest()
+        if digest not in self._pages:
+            self._pages.add(digest)
+            return
+        self._repeated += 1
+        if self._repeated > _MAX_REPEATED_PAGES:
+            raise SetAside("repeated_pages")
+
+
+def _asked(cursor: Cursor | None) -> str | None:
+    value = cursor.get("cursor") if cursor is not None else None
+    if value is not None and not isinstance(value, str):
+        raise Stop("cursor_of_another_connector")
+    return value
+
+
+def parse_page(body: bytes, *, most_rows: int) -> tuple[Split, str | None]:
+    """Take a page apart into its rows and the cursor that follows.
+
+    A body that is no JSON at all was most likely cut on the way: retry. JSON of another shape is a change of the
+    platform that no retry heals.
+    """
+    try:
+        split = split_records(body, "records")
+    except MalformedJsonError as malformed:
+        if malformed.reason in ("not_json", "not_utf8"):
+            raise RetryLater("page_unreadable", after_s=30) from None
+        raise SetAside(f"page_{malformed.reason}") from None
+    if "next_cursor" not in split.rest:
+        raise SetAside("page_no_next_cursor")
+    following = split.rest["next_cursor"]
+    if following is not None and not (isinstance(following, str) and 0 < len(following) <= _MAX_CURSOR):
+        raise SetAside("page_next_cursor")
+    if following is not None and not following.isprintable():
+        raise SetAside("page_next_cursor")  # also lone surrogates, which no query can carry
+    if len(split.rows) + len(split.unreadable) > most_rows:
+        raise SetAside("page_too_many_records")
+    return split, following
+
+
+def require_success(answer: Answer, now: datetime) -> None:
+    status = answer.status
+    if status == 200:
+        return
+    if status == 401:
+        raise Reauthorise("token_refused")
+    if status == 403 and "insufficient_scope" in answer.headers.get("www-authenticate", ""):
+        raise Reauthorise("scope_refused")
+    if status in (408, 425, 429) or status >= 500:
+        default = _DEFAULT_RETRY_S.get(status, 30)
+        after_s = parse_retry_after(answer.headers.get("retry-after"), now=now, default=default)
+        raise RetryLater(f"answered_{status}", after_s=after_s)
+    raise SetAside(f"answered_{status}")
+
+
+def parse_retry_after(text: str | None, *, now: datetime, default: int) -> int:
+    """Read Retry-After (seconds or a date, RFC 9110 10.2.3) within bounds; whatever is absurd is the default."""
+    if text is None:
+        return default
+    text = text.strip()
+    if _DIGITS.fullmatch(text):
+        return min(max(int(text), MIN_RETRY_S), MAX_RETRY_S)
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return default
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    seconds = int((date - now).total_seconds())
+    return min(max(seconds, MIN_RETRY_S), MAX_RETRY_S)
