@@ -1,0 +1,193 @@
+"""OAuth clients of the hub: registered from RFC 7591 metadata, found by id. I/O: `oauth_client`.
+
+Confidential clients only, by private_key_jwt: the hub keeps their public keys and no secret of theirs.
+"""
+
+import json
+import secrets
+import warnings
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from authlib.oauth2.rfc6749 import ClientMixin
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import KeySet
+from sqlalchemy.orm import Session
+
+from consent.http import AnswerInvalid, origin_of
+from consent.tables import OAuthClient
+
+PERSON_SCOPES = ("account:read", "grams:use")  # only with a person's grant, never by client_credentials
+CLIENT_SCOPES = ("records:write", "regulator", "grant_management_query", "grant_management_revoke")
+SCOPES = PERSON_SCOPES + CLIENT_SCOPES
+GRANT_TYPES = ("authorization_code", "client_credentials", "refresh_token")
+ALGORITHM_OF_KEY = {"EC": ("ES256",), "RSA": ("PS256",), "OKP": ("EdDSA", "Ed25519")}
+CURVE_OF_KEY = {"EC": "P-256", "OKP": "Ed25519"}
+PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+SHORTEST_RSA_BITS = 2048
+
+
+class RegistrationRefused(ValueError):  # noqa: N818 - named by what happened
+    """The metadata cannot be registered; `error` is the code of RFC 7591, the message names the member."""
+
+    def __init__(self, message: str, *, error: str = "invalid_client_metadata") -> None:
+        super().__init__(message)
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredClient(ClientMixin):  # type: ignore[misc]
+    """A client as the protocol code asks it; everything is decided from what was registered."""
+
+    client_id: str
+    participant: str | None
+    scopes: tuple[str, ...]
+    grant_types: tuple[str, ...]
+    redirect_uris: tuple[str, ...]
+    keys: KeySet
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_default_redirect_uri(self) -> str | None:
+        return None
+
+    def get_allowed_scope(self, scope: str | None) -> str | None:
+        """Asked and registered; None (refused) if nothing of it is left."""
+        asked = self.scopes if not scope else tuple(scope.split())
+        kept = [word for word in self.scopes if word in asked and word in CLIENT_SCOPES]
+        return " ".join(kept) or None
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        return redirect_uri in self.redirect_uris
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        return False
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        return method == "private_key_jwt"
+
+    def check_response_type(self, response_type: str) -> bool:
+        return response_type == "code" and "authorization_code" in self.grant_types
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return grant_type in self.grant_types
+
+
+def register_client(
+    session: Session, metadata: dict[str, Any], *, participant: str | None, now: datetime
+) -> dict[str, Any]:
+    """Register a client and return its information (RFC 7591 section 3.2.1).
+
+    Args:
+        metadata: the registration document; unknown members are kept out of what is registered.
+        participant: the participant the client acts for, decided by the operator and never by the document.
+
+    Raises:
+        RegistrationRefused.
+    """
+    grant_types = _texts(metadata, "grant_types", ["client_credentials"])
+    scopes = _require_known("scope", str(metadata.get("scope", "")).split(), SCOPES)
+    _require_known("grant_types", grant_types, GRANT_TYPES)
+    if metadata.get("token_endpoint_auth_method", "private_key_jwt") != "private_key_jwt":
+        raise RegistrationRefused("token_endpoint_auth_method must be private_key_jwt")
+    if not scopes:
+        raise RegistrationRefused("scope must name at least one scope")
+    redirect_uris = [_require_redirect_uri(uri) for uri in _texts(metadata, "redirect_uris", [])]
+    if "authorization_code" in grant_types and not redirect_uris:
+        raise RegistrationRefused("redirect_uris is required with authorization_code", error="invalid_redirect_uri")
+    client_name, scope = _require_name(metadata), " ".join(scopes)
+    registered = {
+        "client_name": client_name,
+        "scope": scope,
+        "grant_types": grant_types,
+        "response_types": ["code"] if "authorization_code" in grant_types else [],
+        "redirect_uris": redirect_uris,
+        "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": _require_jwks(metadata),
+    }
+    client_id = "c_" + secrets.token_urlsafe(16)
+    session.add(
+        OAuthClient(
+            client_id=client_id,
+            participant=participant,
+            client_name=client_name,
+            scope=scope,
+            grant_types=json.dumps(grant_types),
+            redirect_uris=json.dumps(redirect_uris),
+            jwks=json.dumps(registered["jwks"]),
+            registration=json.dumps(registered),
+            created_at=now,
+        )
+    )
+    session.flush()
+    return {"client_id": client_id, "client_id_issued_at": int(now.timestamp()), **registered}
+
+
+def load_client(session: Session, client_id: str) -> RegisteredClient | None:
+    """A client that may act now; None if unknown or suspended."""
+    row = session.get(OAuthClient, client_id)
+    if row is None or row.suspended_at is not None:
+        return None
+    return RegisteredClient(
+        client_id=row.client_id,
+        participant=row.participant,
+        scopes=tuple(row.scope.split()),
+        grant_types=tuple(json.loads(row.grant_types)),
+        redirect_uris=tuple(json.loads(row.redirect_uris)),
+        keys=KeySet.import_key_set(json.loads(row.jwks)),
+    )
+
+
+def _require_name(metadata: dict[str, Any]) -> str:
+    name = metadata.get("client_name")
+    if not isinstance(name, str) or not 1 <= len(name.strip()) <= 120:
+        raise RegistrationRefused("client_name must have 1 to 120 characters")
+    return name.strip()
+
+
+def _require_known(member: str, words: list[str], known: tuple[str, ...]) -> list[str]:
+    unknown = [word for word in words if word not in known]
+    if unknown:
+        raise RegistrationRefused(f"{member} has the unknown value {unknown[0]!r}; known: {', '.join(known)}")
+    return words
+
+
+def _texts(metadata: dict[str, Any], member: str, default: list[str]) -> list[str]:
+    value = metadata.get(member, default)
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise RegistrationRefused(f"{member} must be a list of texts")
+    return value
+
+
+def _require_redirect_uri(uri: str) -> str:
+    try:
+        origin_of(uri)
+    except AnswerInvalid as cause:
+        raise RegistrationRefused("redirect_uris must be plain https", error="invalid_redirect_uri") from cause
+    return uri
+
+
+def _require_jwks(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Public keys only, of the three kinds that FAPI 2.0 allows. A jwks_uri is not fetched: keys are registered."""
+    jwks = metadata.get("jwks")
+    keys = jwks.get("keys") if isinstance(jwks, dict) else None
+    if not isinstance(keys, list) or not 1 <= len(keys) <= 8:
+        raise RegistrationRefused("jwks must hold one to eight public keys")
+    for key in keys:
+        if not isinstance(key, dict) or key.get("kty") not in ALGORITHM_OF_KEY or PRIVATE_MEMBERS & key.keys():
+            raise RegistrationRefused("jwks must hold public EC, RSA or OKP keys and nothing private")
+        if key.get("crv") != CURVE_OF_KEY.get(key["kty"]):
+            raise RegistrationRefused("an EC key must be on P-256, an OKP key on Ed25519")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # the length is judged below, as a refusal
+            imported = KeySet.import_key_set({"keys": keys})
+    except (JoseError, ValueError, KeyError, TypeError) as cause:
+        raise RegistrationRefused("jwks holds a key that cannot be read") from cause
+    rsa_keys = [key.raw_value for key in imported.keys if isinstance(key.raw_value, RSAPublicKey)]
+    if any(key.key_size < SHORTEST_RSA_BITS for key in rsa_keys):
+        raise RegistrationRefused(f"an RSA key must have at least {SHORTEST_RSA_BITS} bits")
+    return {"keys": keys}

@@ -1,0 +1,204 @@
+"""Every table of consent/. I/O: none here; a table class validates nothing, the functions beside it do.
+
+Who could falsify a row: whoever writes the database. That is why each change also becomes a log leaf, why sealed
+columns are bound to their row, and why what the hub issues (tokens, codes, sessions) is kept only as a hash.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, Index, Text, text
+from sqlmodel import Field, SQLModel
+
+from consent.types import UtcDateTime
+
+
+class Person(SQLModel, table=True):
+    """One individual. Erasure clears the sealed data key and the name; the row stays so that entries keep an owner."""
+
+    __tablename__ = "person"
+
+    subject_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    username: str | None = Field(default=None, max_length=64, unique=True)
+    password_hash: str | None = Field(default=None, max_length=255)
+    display_name: str | None = Field(default=None, max_length=120)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    data_key: bytes | None = None
+    kek_id: str | None = Field(default=None, max_length=32, index=True)
+    erased_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class WebSession(SQLModel, table=True):
+    """A browser session; the cookie holds the token, the row only its hash."""
+
+    __tablename__ = "web_session"
+
+    token_hash: str = Field(primary_key=True, max_length=64)
+    subject_id: int | None = Field(default=None, sa_type=BigInteger, index=True, foreign_key="person.subject_id")
+    csrf: str = Field(max_length=64)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    state: str = Field(default="{}", sa_type=Text)
+
+
+class SignInThrottle(SQLModel, table=True):
+    """Failed sign-ins per username (kept as a keyed hash: the name may be no account's, or someone's password)."""
+
+    __tablename__ = "sign_in_throttle"
+
+    name_hash: str = Field(primary_key=True, max_length=64)
+    failures: int = 0
+    blocked_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+class OAuthClient(SQLModel, table=True):
+    """A registered confidential client of the hub's authorization server."""
+
+    __tablename__ = "oauth_client"
+
+    client_id: str = Field(primary_key=True, max_length=64)
+    participant: str | None = Field(default=None, max_length=64, index=True)
+    client_name: str = Field(max_length=120)
+    scope: str = Field(max_length=400)
+    grant_types: str = Field(sa_type=Text)
+    redirect_uris: str = Field(sa_type=Text)
+    jwks: str = Field(sa_type=Text)
+    registration: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    suspended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ParRequest(SQLModel, table=True):
+    """A pushed authorization request, found by the hash of its request_uri."""
+
+    __tablename__ = "par_request"
+
+    request_hash: str = Field(primary_key=True, max_length=64)
+    client_id: str = Field(max_length=64, foreign_key="oauth_client.client_id")
+    parameters: str = Field(sa_type=Text)
+    dpop_jkt: str | None = Field(default=None, max_length=64)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class AuthorizationCode(SQLModel, table=True):
+    """A one-time code. A used one stays until it expires, so that a replay is recognised and answered by revocation."""
+
+    __tablename__ = "authorization_code"
+
+    code_hash: str = Field(primary_key=True, max_length=64)
+    client_id: str = Field(max_length=64, foreign_key="oauth_client.client_id")
+    subject_id: int = Field(sa_type=BigInteger, foreign_key="person.subject_id")
+    grant_id: str = Field(max_length=32)
+    redirect_uri: str = Field(sa_type=Text)
+    code_challenge: str = Field(max_length=64)
+    dpop_jkt: str | None = Field(default=None, max_length=64)
+    scope: str = Field(max_length=400)
+    authorization_details: str = Field(default="[]", sa_type=Text)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class AccessToken(SQLModel, table=True):
+    """An opaque access token the hub issued, by hash; checked here on every request, so revoking is immediate."""
+
+    __tablename__ = "access_token"
+
+    token_hash: str = Field(primary_key=True, max_length=64)
+    client_id: str = Field(max_length=64, index=True, foreign_key="oauth_client.client_id")
+    subject_id: int | None = Field(default=None, sa_type=BigInteger, foreign_key="person.subject_id")
+    grant_id: str | None = Field(default=None, max_length=32, index=True)
+    scope: str = Field(max_length=400)
+    authorization_details: str = Field(default="[]", sa_type=Text)
+    dpop_jkt: str | None = Field(default=None, max_length=64)
+    issued_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class UsedJti(SQLModel, table=True):
+    """A one-time identifier already seen, per issuer of it; the primary key is what makes a replay lose the race."""
+
+    __tablename__ = "used_jti"
+
+    issuer: str = Field(primary_key=True, max_length=80)
+    jti_hash: str = Field(primary_key=True, max_length=64)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+class GrantVersion(SQLModel, table=True):
+    """One version of what a subject allowed. Append-only; versions of a grant are dense from 1, the highest holds."""
+
+    __tablename__ = "grant_version"
+    __table_args__ = (Index("ix_grant_version_subject", "subject_id", "recipient"),)
+
+    grant_id: str = Field(primary_key=True, max_length=32)
+    version: int = Field(primary_key=True)
+    subject_id: int = Field(sa_type=BigInteger, foreign_key="person.subject_id")
+    recipient: str = Field(max_length=64)
+    purposes: str = Field(sa_type=Text)
+    behaviours: str = Field(sa_type=Text)
+    platforms: str = Field(sa_type=Text)
+    valid_from: datetime = Field(sa_type=UtcDateTime)
+    valid_until: datetime = Field(sa_type=UtcDateTime)
+    state: str = Field(max_length=16)
+    notice_version: str = Field(max_length=80)
+    language: str = Field(max_length=16)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    reason: str = Field(max_length=80)
+
+
+class Link(SQLModel, table=True):
+    """A subject's account at a platform, with valid-time. The partial unique index keeps one owner at a time."""
+
+    __tablename__ = "link"
+    __table_args__ = (
+        Index(
+            "uq_link_owner",
+            "platform",
+            "account_key",
+            unique=True,
+            sqlite_where=text("valid_until IS NULL"),
+            postgresql_where=text("valid_until IS NULL"),
+        ),
+        Index("ix_link_account", "platform", "account_key"),
+        Index("ix_link_subject", "subject_id", "platform"),
+    )
+
+    link_id: str = Field(primary_key=True, max_length=32)
+    subject_id: int = Field(sa_type=BigInteger, foreign_key="person.subject_id")
+    platform: str = Field(max_length=64)
+    account_key: str = Field(max_length=32)
+    account_sealed: bytes
+    grant_id: str = Field(max_length=32, index=True)
+    state: str = Field(max_length=16)
+    valid_from: datetime = Field(sa_type=UtcDateTime)
+    valid_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    scope: str = Field(default="", max_length=400)
+    token_sealed: bytes | None = None
+    token_expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    token_version: int = 0
+    lease_holder: str | None = Field(default=None, max_length=64)
+    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_error: str | None = Field(default=None, max_length=80)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class LinkAttempt(SQLModel, table=True):
+    """A linking in flight: the one-time state, bound to the browser session and person that started it."""
+
+    __tablename__ = "link_attempt"
+
+    state_hash: str = Field(primary_key=True, max_length=64)
+    session_hash: str = Field(max_length=64)
+    subject_id: int = Field(sa_type=BigInteger, foreign_key="person.subject_id")
+    platform: str = Field(max_length=64)
+    issuer: str = Field(sa_type=Text)
+    redirect_uri: str = Field(sa_type=Text)
+    verifier: bytes
+    draft: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -1,0 +1,1 @@
+"""Routes for platforms, individuals and regulators."""

@@ -1,0 +1,52 @@
+"""Health, readiness and metrics. I/O: HTTP, the database."""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.context import Hub
+from hub.db import reading
+from hub.migrate import head_revision
+
+COUNTED = {
+    "tanlian_source_records": ("records taken", "SELECT COUNT(*) FROM source_record"),
+    "tanlian_quarantined_rows": ("rows set aside", "SELECT COUNT(*) FROM quarantined WHERE state = 'open'"),
+    "tanlian_dirty_subjects": ("people waiting for clearing", "SELECT COUNT(*) FROM dirty_subject"),
+    "tanlian_open_links": ("links in force", "SELECT COUNT(*) FROM link WHERE valid_until IS NULL"),
+    "tanlian_log_waiting": ("leaf rows not sequenced yet", "SELECT COUNT(*) FROM log_waiting"),
+}
+
+
+def operation_router(hub: Hub) -> APIRouter:
+    """Build the router for machines that watch this one."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/healthz")
+    def alive() -> dict[str, str]:
+        """Say that the process answers; says nothing about its database."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    def ready(response: Response) -> dict[str, str]:
+        """Say whether requests can be served: the database answers and has this code's schema."""
+        try:
+            with reading(hub.engine) as session:
+                revision = session.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        except SQLAlchemyError:
+            revision = None
+        if revision != head_revision():
+            response.status_code = 503
+            return {"status": "not ready", "reason": "the database is away or needs `tanlian migrate`"}
+        return {"status": "ready"}
+
+    @router.get("/metrics", response_class=Response)
+    def metrics() -> Response:
+        """Give the hub's figures to Prometheus."""
+        registry = CollectorRegistry()
+        with reading(hub.engine) as session:
+            for name, (meaning, sql) in COUNTED.items():
+                Gauge(name, meaning, registry=registry).set(session.execute(text(sql)).scalar_one())
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router

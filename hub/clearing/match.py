@@ -1,0 +1,173 @@
+"""T4: acts without a common key, matched one to one between platforms by points. Pure, compiled.
+
+Platforms join in the order of the policy's roles: the reports of the next platform are laid beside the acts known so
+far, in the order of time, so that the points of all matches together are the most possible. (Taking the best pair first
+goes wrong where somebody orders twice within minutes and one clock is late.) Nothing is picked among equals: a tie is
+held, and so is a match whose points lie between the policy's two thresholds.
+"""
+
+import numpy as np
+
+from hub.clearing.clusters import root_of, sort_pairs, unite
+from hub.clearing.compiled import ZERO, compiled, number
+from hub.clearing.rows import I64, LIVE_CANONICAL, US, Rules, Table
+from hub.clearing.score import NEVER, pair_points
+from hub.clearing.vocabulary import Reason
+
+SAME_TIME_AND_AMOUNT = number(Reason.SAME_TIME_AND_AMOUNT)
+TIE = number(Reason.TIE)
+UNCERTAIN = number(Reason.UNCERTAIN)
+TOO_MANY = number(Reason.TOO_MANY_CANDIDATES)
+
+
+@compiled
+def join_scored(rows: Table, rules: Rules, clusters: Table, low: int, high: int) -> None:
+    """Match the acts of one subject and family that tell a moment."""
+    roots = np.empty(high - low, np.int64)
+    levels = np.empty(high - low, np.int64)
+    size, longest = ZERO, ZERO
+    for i in range(low, high):
+        root = root_of(clusters, i)
+        length = rows[i].end - rows[i].start
+        # By the place of each act's precise record, the list is in order of time.
+        if clusters[root].precise == i and length <= rules.settings[0].longest * US:
+            roots[size] = root
+            live = rows[root].live == LIVE_CANONICAL
+            levels[size] = -1 if live else rows[root].rank * 100_000 + rows[root].platform
+            size += 1
+            longest = max(longest, length)
+    if size < 2:
+        return
+    _match_levels(rows, rules, clusters, roots[:size], levels[:size], longest)
+
+
+@compiled
+def _match_levels(rows: Table, rules: Rules, clusters: Table, roots: I64, levels: I64, longest: int) -> None:
+    order = np.arange(len(levels))
+    sort_pairs(levels, order, np.int64(len(levels)))
+    known = roots[:0]
+    begin = 0
+    while begin < len(order):
+        end = begin
+        while end < len(order) and levels[end] == levels[begin]:
+            end += 1
+        told = roots[order[begin:end]]
+        if len(known):
+            _match_lists(rows, rules, clusters, known, told, longest)
+        known = _merged(rows, clusters, known, told)
+        begin = end
+
+
+@compiled
+def _merged(rows: Table, clusters: Table, known: I64, told: I64) -> I64:
+    """Return both lists in order of time, without the acts that were joined to another."""
+    merged = np.empty(len(known) + len(told), np.int64)
+    size, a, b = 0, 0, 0
+    while a < len(known) or b < len(told):
+        first = b == len(told) or (a < len(known) and clusters[known[a]].precise <= clusters[told[b]].precise)
+        root = known[a] if first else told[b]
+        a, b = (a + 1, b) if first else (a, b + 1)
+        if root_of(clusters, root) == root:
+            merged[size] = root
+            size += 1
+    return merged[:size]
+
+
+@compiled
+def _match_lists(rows: Table, rules: Rules, clusters: Table, known: I64, told: I64, longest: int) -> None:
+    """Split both lists where nothing reaches across, and match each part."""
+    reach = rules.window[rows[known[0]].family] * US
+    first, begin = 0, -1
+    a_low, a_high = 0, 0
+    for b in range(len(told)):
+        i = clusters[told[b]].precise
+        while first < len(known) and rows[clusters[known[first]].precise].start < rows[i].start - reach - longest:
+            first += 1
+        last = first
+        while last < len(known) and rows[clusters[known[last]].precise].start <= rows[i].end + reach:
+            last += 1
+            if last - first > rules.settings[0].component:
+                break
+        if begin >= 0 and first >= a_high:
+            _match_part(rows, rules, clusters, known[a_low:a_high], told[begin:b])
+            begin = -1
+        if last == first:
+            continue
+        if begin < 0:
+            begin, a_low, a_high = b, first, last
+        a_high = max(a_high, last)
+    if begin >= 0:
+        _match_part(rows, rules, clusters, known[a_low:a_high], told[begin:])
+
+
+@compiled
+def _match_part(rows: Table, rules: Rules, clusters: Table, known: I64, told: I64) -> None:
+    if len(known) > rules.settings[0].component or len(told) > rules.settings[0].component:
+        for b in told:
+            clusters[b].held = TOO_MANY
+        return
+    points = np.empty((len(known), len(told)), np.int64)
+    any_hit = False
+    for a in range(len(known)):
+        for b in range(len(told)):
+            value = pair_points(rows, rules, clusters, known[a], told[b])
+            points[a, b] = value if value >= rules.settings[0].hold else NEVER
+            any_hit = any_hit or value >= rules.settings[0].hold
+    if not any_hit:
+        return
+    partner = best_alignment(points, rules.settings[0].hold)
+    for b in range(len(told)):
+        a = partner[b]
+        if a < 0:
+            continue
+        if _is_tie(points, partner, a, b, rules.settings[0].tie):
+            clusters[told[b]].held = TIE
+        elif points[a, b] < rules.settings[0].accept:
+            clusters[told[b]].held = UNCERTAIN
+        else:
+            unite(rows, clusters, known[a], told[b], SAME_TIME_AND_AMOUNT)
+
+
+@compiled
+def best_alignment(points: I64, hold: int) -> I64:
+    """Return for each column its row, or -1: pairs in order of time whose points above `hold` sum to the most."""
+    n, m = points.shape
+    partner = np.full(m, -1, np.int64)
+    if n == 1 and m == 1:
+        partner[0] = 0
+        return partner
+    total = np.zeros((n + 1, m + 1), np.int64)
+    for a in range(1, n + 1):
+        for b in range(1, m + 1):
+            best = max(total[a - 1, b], total[a, b - 1])
+            value = points[a - 1, b - 1]
+            if value != NEVER:
+                best = max(best, total[a - 1, b - 1] + value - hold + 1)
+            total[a, b] = best
+    a, b = n, m
+    while a > 0 and b > 0:
+        if total[a, b] == total[a - 1, b]:
+            a -= 1
+        elif total[a, b] == total[a, b - 1]:
+            b -= 1
+        else:
+            a, b = a - 1, b - 1
+            partner[b] = a
+    return partner
+
+
+@compiled
+def _is_tie(points: I64, partner: I64, a: int, b: int, margin: int) -> bool:
+    """Say whether another act that stays without a match would have done as well."""
+    least = points[a, b] - margin
+    for other in range(points.shape[0]):
+        if other != a and points[other, b] >= least and points[other, b] != NEVER:
+            taken = False
+            for column in range(len(partner)):
+                taken = taken or partner[column] == other
+            if not taken:
+                return True
+    for other in range(points.shape[1]):
+        if other != b and partner[other] < 0 and points[a, other] >= least and points[a, other] != NEVER:
+            return True
+    return False

@@ -1,0 +1,118 @@
+"""The kernel's arrays as frames of decisions and events. Pure."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from hub.clearing.codes import Catalogue
+from hub.clearing.rows import I8, I64, NEW, Table
+from hub.clearing.vocabulary import DUPLICATE, REASON_WORDS, RULE_WORDS, VERDICTS, Reason, Rule
+from standards.methodology import Methodology
+from standards.policy import ClearingPolicy
+from standards.schema import DECISION_SCHEMA, EVENT_SCHEMA, Verdict
+
+Columns = dict[str, npt.NDArray[Any]]
+JOINING = {
+    Reason.SAME_CONTENT: Rule.T1,
+    Reason.SAME_EVENT_KEY: Rule.T2,
+    Reason.SAME_PAYMENT_KEY: Rule.T2,
+    Reason.PART_OF_PAYMENT: Rule.T2,
+    Reason.SAME_TIME_AND_AMOUNT: Rule.T4,
+    Reason.SAME_DAY_ACT: Rule.T4,
+    Reason.ONLY_CANDIDATE_OF_DAY: Rule.T4,
+}
+TIERS: I8 = np.array([JOINING.get(reason, Rule.SINGLE) for reason in Reason], np.int8)
+"""The tier of every reason by which a record joins an act."""
+
+
+def rule_words(policy: ClearingPolicy) -> tuple[str, ...]:
+    """Return the names of rules by code: the tiers, then the policy's overlap rules."""
+    return RULE_WORDS + tuple(rule.id for rule in policy.overlaps)
+
+
+def final_roots(clusters: Table) -> I64:
+    """Return the canonical record of every record; no path of the union-find is left to walk."""
+    roots = clusters["parent"]
+    while True:
+        further = roots[roots]
+        if np.array_equal(further, roots):
+            return roots
+        roots = further
+
+
+def decision_columns(rows: Table, clusters: Table, events: Table) -> Columns:
+    """Return DECISION of the new valid records, in the order of the rows; verdict, rule and reason as codes."""
+    new = np.flatnonzero(rows["live"] == NEW)
+    roots = final_roots(clusters)
+    record = rows["record"]
+    mine, joined = roots[new], clusters["joined"][new]
+    own = mine == new
+    event = record[mine]
+    by = events["by"][mine]
+    # An overlapped act names the record that has its grams.
+    other = own & (by >= 0)
+    return {
+        "record_id": record[new],
+        "event_id": event,
+        "verdict": np.where(own, events["verdict"][mine], DUPLICATE).astype(np.int8),
+        "rule": np.where(own, events["rule"][mine], TIERS[joined]).astype(np.int8),
+        "reason": np.where(own, events["reason"][mine], joined).astype(np.int8),
+        "counted_mg": np.where(own, events["mg"][mine], 0),
+        "canonical_record_id": np.where(other, record[roots[np.where(other, by, 0)]], event),
+    }
+
+
+def event_columns(rows: Table, clusters: Table, events: Table) -> Columns:
+    """Return EVENT of the acts that began with new records, in the order of the rows; behaviour as code, no versions."""
+    begun = np.flatnonzero((clusters["parent"] == np.arange(len(rows))) & (rows["live"] == NEW))
+    act, event = rows[begun], events[begun]
+    return {
+        "event_id": act["record"].copy(),
+        "subject_id": act["subject"].copy(),
+        "behaviour": act["behaviour"].copy(),
+        "start_at": act["start"].copy(),
+        "end_at": act["end"].copy(),
+        "mg": event["mg"].copy(),
+        "records": event["records"].copy(),
+    }
+
+
+def decision_frame(columns: Columns, policy: ClearingPolicy) -> pl.DataFrame:
+    """Return coded decisions as DECISION."""
+    named = {"verdict": VERDICTS, "rule": rule_words(policy), "reason": REASON_WORDS}
+    frame = {name: words(values, named[name]) if name in named else values for name, values in columns.items()}
+    return pl.DataFrame(frame).cast(dict(DECISION_SCHEMA))
+
+
+def event_frame(
+    columns: Columns, catalogue: Catalogue, policy: ClearingPolicy, methodology: Methodology
+) -> pl.DataFrame:
+    """Return coded events as EVENT."""
+    frame = pl.DataFrame(columns).with_columns(
+        behaviour=words(columns["behaviour"], catalogue.behaviours),
+        policy=pl.lit(policy.version),
+        methodology=pl.lit(methodology.version),
+    )
+    return frame.cast(dict(EVENT_SCHEMA))
+
+
+def rejected_frame(bad: Table) -> pl.DataFrame:
+    """Return BAD, the records that cannot be cleared, as DECISION."""
+    none = pl.lit(None, pl.Int64)
+    frame = pl.DataFrame({"record_id": bad["record"].copy(), "reason": words(bad["reason"], REASON_WORDS)})
+    return frame.select(
+        "record_id",
+        event_id=none,
+        verdict=pl.lit(Verdict.REJECTED.value),
+        rule=pl.lit(RULE_WORDS[Rule.INPUT]),
+        reason="reason",
+        counted_mg=pl.lit(0, pl.Int64),
+        canonical_record_id=none,
+    ).cast(dict(DECISION_SCHEMA))
+
+
+def words(codes: npt.NDArray[Any], names: tuple[str, ...]) -> pl.Series:
+    """Return codes as words of a closed list."""
+    return pl.Series(list(names), dtype=pl.String).gather(pl.Series(codes.astype(np.uint32)))

@@ -1,0 +1,81 @@
+"""Compare what a platform says it delivered with what the hub took. Pure, but for the two functions that store it.
+
+Deliveries are paired by their id, as X-Road pairs the two sides' logs by message id. Every difference gets a type:
+`missing_here` (they sent, we have nothing), `missing_there` (we have it, they deny it), `rows` (other number of rows).
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import polars as pl
+from sqlalchemy.orm import Session
+
+from hub.clearing.tables import Reconciliation
+from hub.db import load_frame
+
+STATEMENT_SCHEMA = {"delivery_id": pl.String(), "rows": pl.Int64()}
+
+
+class BreakKind(StrEnum):
+    """An unexplained difference."""
+
+    MISSING_HERE = "missing_here"
+    MISSING_THERE = "missing_there"
+    ROWS = "rows"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Both sides of one platform and window, and the typed breaks (delivery_id, kind, ours, theirs)."""
+
+    ours: pl.DataFrame
+    theirs: pl.DataFrame
+    breaks: pl.DataFrame
+
+
+def compare(ours: pl.DataFrame, theirs: pl.DataFrame) -> Compared:
+    """Pair two statements (STATEMENT_SCHEMA); a delivery that brought the hub nothing new may be missing here."""
+    paired = ours.join(theirs, on="delivery_id", how="full", suffix="_theirs", coalesce=True)
+    kind = (
+        pl.when(pl.col("rows").is_null())
+        .then(pl.lit(str(BreakKind.MISSING_HERE)))
+        .when(pl.col("rows_theirs").is_null())
+        .then(pl.lit(str(BreakKind.MISSING_THERE)))
+        .when(pl.col("rows") != pl.col("rows_theirs"))
+        .then(pl.lit(str(BreakKind.ROWS)))
+    )
+    breaks = paired.select("delivery_id", kind=kind, ours="rows", theirs="rows_theirs").drop_nulls("kind")
+    return Compared(ours=ours, theirs=theirs, breaks=breaks.sort("delivery_id"))
+
+
+def load_statement(session: Session, window_id: int, platform: str) -> pl.DataFrame:
+    """Load our side: the deliveries of a platform that fell into a window."""
+    sql = "SELECT delivery_id, rows FROM batch WHERE window_id = :w AND platform = :p ORDER BY delivery_id"
+    return load_frame(session, sql, STATEMENT_SCHEMA, w=window_id, p=platform)
+
+
+def load_elsewhere(session: Session, window_id: int, platform: str) -> pl.DataFrame:
+    """Load the delivery ids of the platform in other windows: theirs may overlap at the border, which is no break."""
+    sql = "SELECT delivery_id FROM batch WHERE window_id <> :w AND platform = :p"
+    return load_frame(session, sql, {"delivery_id": pl.String()}, w=window_id, p=platform)
+
+
+def store_comparison(
+    session: Session, window_id: int, platform: str, compared: Compared, now: datetime
+) -> Reconciliation:
+    """Keep the newest comparison of a platform and window."""
+    row = session.get(Reconciliation, (window_id, platform))
+    if row is None:
+        row = Reconciliation(
+            window_id=window_id, platform=platform, state="", ours_deliveries=0, ours_rows=0, compared_at=now
+        )
+        session.add(row)
+    row.state = "matched" if compared.breaks.is_empty() else "breaks"
+    row.ours_deliveries, row.ours_rows = len(compared.ours), int(compared.ours["rows"].sum())
+    row.theirs_deliveries, row.theirs_rows = len(compared.theirs), int(compared.theirs["rows"].sum())
+    row.breaks = json.dumps(compared.breaks.to_dicts())
+    row.compared_at = now
+    session.flush()
+    return row

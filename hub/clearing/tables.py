@@ -1,0 +1,122 @@
+"""Tables of clearing: windows, decisions, events, reversals, reconciliations. I/O: none here."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Index, Text, text
+from sqlmodel import Field, SQLModel
+
+from consent.types import UtcDateTime
+
+
+class ClearingWindow(SQLModel, table=True):
+    """A contiguous range of the hub's record sequence, cleared together: open -> ... -> final, never back."""
+
+    __tablename__ = "clearing_window"
+    __table_args__ = (
+        Index(
+            "uq_open_window",
+            "state",
+            unique=True,
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+    )
+
+    window_id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    state: str = Field(max_length=16)
+    first_seq: int = Field(sa_type=BigInteger)
+    last_seq: int | None = Field(default=None, sa_type=BigInteger)
+    opened_at: datetime = Field(sa_type=UtcDateTime)
+    sealed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    groups: int | None = Field(default=None, description="number of clearing steps, fixed when sealed")
+    groups_cleared: int = 0
+    cleared_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    provisional_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    final_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    manifest: str | None = Field(default=None, sa_type=Text)
+    root: bytes | None = None
+
+
+class DirtySubject(SQLModel, table=True):
+    """A subject with records in the open window that its provisional decisions do not know yet."""
+
+    __tablename__ = "dirty_subject"
+
+    subject_id: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    marks: int = Field(default=1, description="counts up with each batch, so that a mark set meanwhile is not lost")
+
+
+class DecisionRow(SQLModel, table=True):
+    """The one decision about a record. Provisional ones are rewritten until the window is cleared, then never."""
+
+    __tablename__ = "decision"
+    __table_args__ = (
+        Index("ix_decision_event", "event_id"),
+        Index("ix_decision_subject", "subject_id"),
+        Index("ix_decision_window", "window_id"),
+    )
+
+    record_id: int = Field(
+        sa_type=BigInteger,
+        primary_key=True,
+        foreign_key="source_record.record_id",
+        sa_column_kwargs={"autoincrement": False},
+    )
+    window_id: int = Field(foreign_key="clearing_window.window_id")
+    subject_id: int = Field(sa_type=BigInteger)
+    event_id: int | None = Field(default=None, sa_type=BigInteger)
+    verdict: str = Field(max_length=16)
+    rule: str = Field(max_length=40)
+    reason: str = Field(max_length=80)
+    counted_mg: int = Field(sa_type=BigInteger)
+    canonical_record_id: int | None = Field(default=None, sa_type=BigInteger)
+    policy: str = Field(max_length=40)
+    provisional: bool
+
+
+class EventRow(SQLModel, table=True):
+    """One real act and the one amount that counts for it; named by its canonical record."""
+
+    __tablename__ = "event"
+    __table_args__ = (Index("ix_event_subject", "subject_id", "start_us"), Index("ix_event_window", "window_id"))
+
+    event_id: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    window_id: int = Field(foreign_key="clearing_window.window_id")
+    subject_id: int = Field(sa_type=BigInteger)
+    behaviour: str = Field(max_length=32)
+    start_us: int = Field(sa_type=BigInteger)
+    end_us: int = Field(sa_type=BigInteger)
+    mg: int = Field(sa_type=BigInteger)
+    records: int
+    policy: str = Field(max_length=40)
+    methodology: str = Field(max_length=40)
+    provisional: bool
+
+
+class EventReversal(SQLModel, table=True):
+    """Says that a cleared event no longer counts. The event itself is never edited."""
+
+    __tablename__ = "event_reversal"
+
+    event_id: int = Field(
+        sa_type=BigInteger, primary_key=True, foreign_key="event.event_id", sa_column_kwargs={"autoincrement": False}
+    )
+    by_record_id: int = Field(sa_type=BigInteger, foreign_key="source_record.record_id")
+    window_id: int = Field(index=True, foreign_key="clearing_window.window_id")
+    reason: str = Field(max_length=40)
+
+
+class Reconciliation(SQLModel, table=True):
+    """Ours against a platform's own statement for one window."""
+
+    __tablename__ = "reconciliation"
+
+    window_id: int = Field(primary_key=True, foreign_key="clearing_window.window_id")
+    platform: str = Field(primary_key=True, max_length=64)
+    state: str = Field(max_length=16)
+    ours_deliveries: int
+    ours_rows: int
+    theirs_deliveries: int | None = None
+    theirs_rows: int | None = None
+    breaks: str = Field(default="[]", sa_type=Text)
+    compared_at: datetime = Field(sa_type=UtcDateTime)

@@ -1,0 +1,120 @@
+"""Journal entries as frames. Pure.
+
+    issue    activity of the canonical platform  ->  pending of the subject     when a sealed window is cleared
+    hold     pending of the subject              ->  held of the subject        when the window is final
+    reverse  pending or held of the subject      ->  activity of the platform   when a later version takes an act back
+
+Every entry's postings sum to zero; what was posted is never edited. Masses are whole milligrams. A posting names the
+window whose grams it moves (a reversal: the window that issued them); its entry names the window it was posted in.
+"""
+
+import polars as pl
+
+ENTRY_SCHEMA = {
+    "kind": pl.String(),
+    "reason": pl.String(),
+    "window_id": pl.Int64(),
+    "source_id": pl.Int64(),
+    "reverses": pl.Int64(),
+}
+SIDE_SCHEMA = {
+    "kind": pl.String(),
+    "source_id": pl.Int64(),
+    "line": pl.Int64(),
+    "account_kind": pl.String(),
+    "subject_id": pl.Int64(),
+    "platform": pl.String(),
+    "window_id": pl.Int64(),
+    "vintage": pl.Int64(),
+    "mg": pl.Int64(),
+}
+
+
+def vintage_of(start_at: pl.Expr) -> pl.Expr:
+    """Return the day of an act in Asia/Shanghai as the number yyyymmdd."""
+    local = start_at.dt.convert_time_zone("Asia/Shanghai")
+    return (local.dt.year() * 10_000 + local.dt.month().cast(pl.Int32) * 100 + local.dt.day()).cast(pl.Int64)
+
+
+def issue(events: pl.DataFrame, window_id: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Enter the counted events of a window: grams appear at the person, pending, against the platform's activity.
+
+    Args:
+        events: event_id, subject_id, start_at, mg, platform (the canonical record's); events of 0 mg are left out.
+
+    Returns:
+        Entries (ENTRY_SCHEMA) and their sides (SIDE_SCHEMA), two sides an entry.
+    """
+    counted = events.filter(pl.col("mg") > 0).with_columns(vintage=vintage_of(pl.col("start_at")))
+    return _entries(counted, "issue", "cleared", window_id), _two_sides(
+        counted, "issue", window_id, source="activity", target="pending"
+    )
+
+
+def hold(pending: pl.DataFrame, window_id: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Enter that a final window's pending grams are now held: one entry a subject, two sides a vintage.
+
+    Args:
+        pending: subject_id, vintage, mg (balance of `pending` in that window, not zero).
+    """
+    people = pending.select("subject_id").unique(maintain_order=True).rename({"subject_id": "event_id"})
+    line = (pl.int_range(pl.len()).over("subject_id") * 2).alias("line")
+    base = pending.sort("subject_id", "vintage").select(
+        pl.col("subject_id"), pl.col("vintage"), pl.col("mg"), line.cast(pl.Int64)
+    )
+    sides = [
+        base.with_columns(account_kind=pl.lit("pending"), mg=-pl.col("mg")),
+        base.with_columns(account_kind=pl.lit("held"), line=pl.col("line") + 1),
+    ]
+    frame = pl.concat(sides).with_columns(
+        kind=pl.lit("hold"),
+        source_id=pl.col("subject_id"),
+        platform=pl.lit(None, pl.String()),
+        window_id=pl.lit(window_id, pl.Int64()),
+    )
+    return _entries(people, "hold", "window_final", window_id), frame.select(list(SIDE_SCHEMA))
+
+
+def reverse(issued: pl.DataFrame, window_id: int, reason: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Enter full reversals of issue entries, out of wherever the grams are now.
+
+    Args:
+        issued: event_id, entry_id (of the issue), subject_id, platform, issue_window, vintage, mg, final (bool).
+    """
+    entries = _entries(issued, "reverse", reason, window_id).with_columns(reverses=issued["entry_id"])
+    sides = []
+    for final, account in ((False, "pending"), (True, "held")):
+        part = issued.filter(pl.col("final") == final)
+        sides.append(_two_sides(part, "reverse", None, source=account, target="activity"))
+    return entries, pl.concat(sides)
+
+
+def _entries(rows: pl.DataFrame, kind: str, reason: str, window_id: int) -> pl.DataFrame:
+    return rows.select(
+        kind=pl.lit(kind),
+        reason=pl.lit(reason),
+        window_id=pl.lit(window_id, pl.Int64()),
+        source_id=pl.col("event_id"),
+        reverses=pl.lit(None, pl.Int64()),
+    )
+
+
+def _two_sides(rows: pl.DataFrame, kind: str, window_id: int | None, *, source: str, target: str) -> pl.DataFrame:
+    whose = pl.col("issue_window") if window_id is None else pl.lit(window_id, pl.Int64())
+    parts = []
+    for line, account, sign in ((0, source, -1), (1, target, 1)):
+        owned = account != "activity"
+        parts.append(
+            rows.select(
+                kind=pl.lit(kind),
+                source_id=pl.col("event_id"),
+                line=pl.lit(line, pl.Int64()),
+                account_kind=pl.lit(account),
+                subject_id=pl.col("subject_id") if owned else pl.lit(None, pl.Int64()),
+                platform=pl.lit(None, pl.String()) if owned else pl.col("platform"),
+                window_id=whose.cast(pl.Int64()),
+                vintage=pl.col("vintage").cast(pl.Int64()),
+                mg=pl.col("mg") * sign,
+            )
+        )
+    return pl.concat(parts)

@@ -1,0 +1,214 @@
+"""The life of a record, as a table and as code. I/O: the database; the rules behind each step are pure and named in FLOW.
+
+Read this file first. Everything travels in batches; a batch of one row takes the same road as a batch of a hundred
+thousand. Each function below is one transaction (or a loop of them): the change, its entries and its log leaf commit
+together or not at all, so a process may die at any line and the next run goes on from what was committed.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from connectors.base import Delivery, Outcome
+from consent.grants import Purpose
+from hub.changes import log_change
+from hub.clearing import store as clearing_store
+from hub.clearing.deciding import NO_LAST_SEQ, Decided, credit, decide, observe_window
+from hub.clearing.facts import Facts
+from hub.clearing.final import Manifest, make_manifest, require_finalisable
+from hub.clearing.groups import bucket_range
+from hub.clearing.windows import (
+    Sealed,
+    WindowState,
+    advance,
+    join_open_window,
+    load_uncleared,
+    require_window,
+    seal,
+)
+from hub.context import Hub
+from hub.db import reading, writing
+from hub.errors import Conflict
+from hub.failpoints import failpoint
+from hub.ledger import postings
+from hub.ledger.store import append_entries, load_pending
+from hub.log.leaves import Kind
+from hub.participants import Platform
+from hub.records.collect import collect, read_for
+from hub.records.store import find_batch
+from hub.records.tables import Batch
+from hub.sync.cursors import Held, save_cursor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One line of FLOW; tests/architecture keeps the table true."""
+
+    name: str
+    rules: str
+    reads: str
+    writes: str
+    purpose: Purpose | None
+
+
+FLOW = (
+    Step(name="collect", rules="hub.records.intake", reads="delivery", writes="source_record", purpose=Purpose.COLLECT),
+    Step(name="translate", rules="mappings.translate", reads="delivery", writes="reduction_record", purpose=Purpose.COLLECT),
+    Step(name="quantify", rules="standards.quantify", reads="reduction_record", writes="reduction_record", purpose=Purpose.COLLECT),
+    Step(name="clear", rules="hub.clearing.kernel", reads="reduction_record", writes="decision", purpose=Purpose.CLEAR),
+    Step(name="credit", rules="hub.ledger.postings", reads="decision", writes="journal_entry", purpose=Purpose.CREDIT),
+    Step(name="log", rules="hub.log.leaves", reads="every step", writes="log_leaf", purpose=None),
+)  # fmt: skip
+
+
+def take_delivery(
+    hub: Hub, platform: Platform, delivery: Delivery, *, now: datetime, held: Held | None = None
+) -> Outcome:
+    """Collect, translate, quantify and store one delivery.
+
+    The rows, the marks for clearing, the log leaf and the cursor commit together. A delivery that came before under the
+    same id and with the same bytes changes nothing and gets the same answer.
+
+    Args:
+        held: for what the hub fetched: the lease it holds and the cursor to move with the rows.
+
+    Raises:
+        Conflict: the delivery id came before with other bytes, or the lease was lost; nothing is stored.
+    """
+    read = read_for(hub, platform, delivery, now)
+    with writing(hub.engine) as session:
+        before = find_batch(session, platform.platform_id, delivery.stream, delivery.delivery_id)
+        if before is None:
+            taken = collect(session, hub, platform, delivery, read, now=now, keep_empty=held is None)
+            outcome = taken.outcome
+            if taken.batch is not None:
+                _log_batch(session, taken.batch, fetched=held is not None, now=now)
+        else:
+            outcome = _same_answer(before, delivery)
+        if held is not None and not save_cursor(session, held):
+            raise Conflict("another worker took this link over")
+        failpoint("collect.before_commit")
+    failpoint("collect.after_commit")
+    return outcome
+
+
+def clear_dirty(hub: Hub, *, now: datetime, limit: int = 2_000) -> int:
+    """Decide anew, provisionally, for people with new records in the open window; returns how many people."""
+    with writing(hub.engine) as session:
+        dirty = clearing_store.take_dirty(session, limit)
+        if dirty.is_empty():
+            return 0
+        window_id = join_open_window(session)
+        people = dirty["subject_id"].to_list()
+        records = clearing_store.load_subject_records(session, window_id, people)
+        decided = decide(session, window_id, records, last_seq=NO_LAST_SEQ, facts=None, now=now)
+        clearing_store.replace_provisional(session, window_id, people)
+        _append(session, decided, window_id, provisional=True)
+        clearing_store.clean_dirty(session, dirty)
+    return len(dirty)
+
+
+def seal_window(hub: Hub, *, now: datetime) -> Sealed:
+    """Seal the open window and open the next: one row changed, one added, one leaf, whatever the window's size."""
+    with writing(hub.engine) as session:
+        sealed = seal(session, now, group_records=hub.settings.clear_group_records)
+        fields = {"window": sealed.window_id, "sequence_count": sealed.size}
+        log_change(session, Kind.WINDOW_SEALED, f"{sealed.window_id}", now, fields)
+    failpoint("seal.after_commit")
+    return sealed
+
+
+def clear_sealed(hub: Hub, *, now: datetime) -> int | None:
+    """Clear the oldest sealed window group by group and post its grams as pending; returns its id, None if there is none.
+
+    Each group of buckets is one transaction that also moves the window's marker: a run that dies goes on where it was.
+    """
+    with reading(hub.engine) as session:
+        window = load_uncleared(session)
+        if window is None:
+            return None
+        facts = observe_window(session, window.window_id, groups=window.groups or 1)
+    while clear_group(hub, window.window_id, facts, now=now):
+        pass
+    return window.window_id
+
+
+def clear_group(hub: Hub, window_id: int, facts: Facts, *, now: datetime) -> bool:
+    """Clear the next group of a sealed window: decisions, events, entries, leaf and marker; False if none is left."""
+    with writing(hub.engine) as session:
+        window = require_window(session, window_id)
+        if window.cleared_at is not None or window.groups is None or window.last_seq is None:
+            return False
+        first, end = bucket_range(window.groups_cleared, window.groups)
+        records = clearing_store.load_window_records(session, window_id, first_bucket=first, end_bucket=end)
+        decided = decide(session, window_id, records, last_seq=window.last_seq, facts=facts, now=now)
+        clearing_store.replace_provisional(session, window_id, records["subject_id"].unique().to_list())
+        _append(session, decided, window_id, provisional=False)
+        clearing_store.append_reversals(session, decided.reversals, window_id)
+        entries = credit(session, decided, window_id, now)
+        window.groups_cleared += 1
+        fields = {"window": window_id, "group": window.groups_cleared, "entries_count": entries, **decided.sums()}
+        log_change(session, Kind.ENTRIES_POSTED, f"{window_id}:{window.groups_cleared}", now, fields)
+        if window.groups_cleared == window.groups:
+            window.cleared_at = now
+            log_change(session, Kind.WINDOW_CLEARED, f"{window_id}", now, {"window": window_id})
+        failpoint("clear.before_commit")
+    failpoint("clear.after_commit")
+    return True
+
+
+def finalise_window(hub: Hub, window_id: int, *, now: datetime, waive_challenge: bool = False) -> Manifest:
+    """Make a provisional window final: pending grams become held, the manifest's root is logged, nothing reopens.
+
+    Raises:
+        Conflict: the window is not provisional, its challenge period runs, or an earlier window is not final.
+    """
+    with writing(hub.engine) as session:
+        window = require_window(session, window_id)
+        require_finalisable(session, window, now=now, period=hub.settings.challenge_period, waived=waive_challenge)
+        advance(window, WindowState.FINAL)
+        entries, sides = postings.hold(load_pending(session, window_id), window_id)
+        append_entries(session, entries, sides, now)
+        manifest = make_manifest(session, window_id)
+        window.final_at, window.manifest, window.root = now, manifest.text, manifest.root
+        log_change(session, Kind.WINDOW_FINAL, f"{window_id}", now, manifest.leaf_fields())
+        failpoint("hold.before_commit")
+    return manifest
+
+
+def _same_answer(before: Batch, delivery: Delivery) -> Outcome:
+    if before.digest != delivery.digest:
+        raise Conflict("this delivery id came before with other content")
+    return Outcome(
+        accepted=before.accepted,
+        refused=before.refused,
+        replayed=before.replayed,
+        quarantined=before.quarantined + before.conflicting,
+    )
+
+
+def _log_batch(session: Session, batch: Batch, *, fetched: bool, now: datetime) -> None:
+    fields = {
+        "participant": batch.platform,
+        "stream": batch.stream,
+        "mapping": batch.mapping,
+        "delivery": batch.digest,
+        "window": batch.window_id,
+        "rows_count": batch.rows,
+        "accepted_count": batch.accepted,
+        "refused_count": batch.refused,
+        "replayed_count": batch.replayed,
+        "aside_count": batch.quarantined + batch.conflicting,
+        "claimed_mg": batch.claimed_mg,
+        "records_root": batch.records_root,
+    }
+    kind = Kind.BATCH_FETCHED if fetched else Kind.BATCH_RECEIVED
+    log_change(session, kind, f"{batch.batch_id}", now, fields)
+
+
+def _append(session: Session, decided: Decided, window_id: int, *, provisional: bool) -> None:
+    clearing_store.append_events(session, decided.events, window_id, provisional=provisional)
+    clearing_store.append_decisions(
+        session, decided.decisions, window_id, policy=decided.policy, provisional=provisional
+    )

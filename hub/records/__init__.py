@@ -1,0 +1,1 @@
+"""Batches in, versions, quarantine, and the record store."""

@@ -1,0 +1,34 @@
+"""Settings from the environment (`TANLIAN_*`) and `.env`. I/O: reads those two, once, at start."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything an operator may set; defaults run the embedded hub under `./var/`."""
+
+    model_config = SettingsConfigDict(env_prefix="TANLIAN_", env_file=".env", extra="ignore", frozen=True)
+
+    database_url: str = "sqlite:///var/tanlian.db"
+    issuer: str = Field(default="http://127.0.0.1:8000", description="the base address; also the OAuth issuer")
+    keys_dir: Path = Path("var/keys")
+    log_origin: str = Field(default="tanlian.local/log", description="name of the interconnection log and of its key")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    allow_loopback: bool = Field(
+        default=False, description="participants may mark loopback origins (sandbox and tests only)"
+    )
+    methodology: str = "hub-2026.1"
+    max_body_bytes: int = 16 * 1024 * 1024
+    max_rows_per_delivery: int = 100_000
+    challenge_period: timedelta = Field(
+        default=timedelta(days=7), description="a window may be final this long after it became provisional"
+    )
+    window_length: timedelta = Field(default=timedelta(days=1), description="the worker seals an older open window")
+    worker_idle: timedelta = Field(default=timedelta(seconds=1), description="pause of a worker that found no work")
+    lease: timedelta = Field(default=timedelta(seconds=60), description="how long a worker may keep a link unheard")
+    max_pages_per_fetch: int = 10_000
+    clear_group_records: int = Field(default=400_000, description="about how many records one clearing step holds")

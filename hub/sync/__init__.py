@@ -1,0 +1,1 @@
+"""Which link is due, leases, back-off, cursors."""

@@ -1,0 +1,108 @@
+"""Cursors, leases and back-off of what the hub fetches. I/O: the database.
+
+A cursor commits with the rows it stands for. Two workers never hold one link: a lease is taken by compare-and-set and
+has an end, so a worker that died gives it back by being silent.
+"""
+
+import json
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import or_, update
+from sqlalchemy.orm import Session
+from sqlmodel import col, select
+
+from connectors.base import Cursor
+from hub.sync.tables import SyncState
+
+FIRST_PAUSE = timedelta(seconds=2)
+LONGEST_PAUSE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """One link (or whole platform, link_id '') that this worker now holds."""
+
+    platform: str
+    link_id: str
+    cursor: Cursor | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The lease under which a page was fetched, and the cursor that its rows move."""
+
+    due: Due
+    worker: str
+    cursor: Cursor
+
+
+def ensure_state(session: Session, platform: str, link_id: str, now: datetime) -> None:
+    """Begin to follow a link; does nothing if it is followed already."""
+    if session.get(SyncState, (platform, link_id)) is None:
+        session.add(SyncState(platform=platform, link_id=link_id, due_at=now))
+        session.flush()
+
+
+def lease_due(session: Session, worker: str, *, now: datetime, lease: timedelta) -> Due | None:
+    """Take the longest-waiting link that is due and free; None if there is none."""
+    free = or_(col(SyncState.lease_until).is_(None), col(SyncState.lease_until) < now)
+    wanted = (
+        select(SyncState)
+        .where(col(SyncState.due_at) <= now, free)
+        .order_by(col(SyncState.due_at), col(SyncState.platform), col(SyncState.link_id))
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    state = session.execute(wanted).scalar_one_or_none()
+    if state is None:
+        return None
+    state.lease_holder = worker
+    state.lease_until = now + lease
+    session.flush()
+    loaded = json.loads(state.cursor)
+    cursor = None if loaded is None else Cursor(loaded)
+    return Due(platform=state.platform, link_id=state.link_id, cursor=cursor, failures=state.failures)
+
+
+def save_cursor(session: Session, held: Held) -> bool:
+    """Move the cursor on, if this worker still holds the lease; False means it lost it and must roll back."""
+    result = session.execute(
+        update(SyncState)
+        .where(
+            col(SyncState.platform) == held.due.platform,
+            col(SyncState.link_id) == held.due.link_id,
+            col(SyncState.lease_holder) == held.worker,
+        )
+        .values(cursor=json.dumps(held.cursor))
+    )
+    return bool(result.rowcount == 1)  # type: ignore[attr-defined]
+
+
+def release(session: Session, due: Due, worker: str, *, now: datetime, next_in: timedelta, error: str | None) -> None:
+    """Give a link back: read to its end (error None), or failed and to be tried again later."""
+    failures = 0 if error is None else due.failures + 1
+    values = {
+        "lease_holder": None,
+        "lease_until": None,
+        "due_at": now + next_in,
+        "failures": failures,
+        "last_error": error,
+    } | ({"last_success_at": now} if error is None else {})
+    session.execute(
+        update(SyncState)
+        .where(
+            col(SyncState.platform) == due.platform,
+            col(SyncState.link_id) == due.link_id,
+            col(SyncState.lease_holder) == worker,
+        )
+        .values(**values)
+    )
+
+
+def back_off(failures: int) -> timedelta:
+    """Return how long to wait after so many failures: doubling, capped, with full jitter above half."""
+    pause = min(FIRST_PAUSE * (2 ** min(failures, 16)), LONGEST_PAUSE)
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret

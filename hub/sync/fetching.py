@@ -1,0 +1,121 @@
+"""Fetch what is due: one link (or one whole platform) at a time, page by page. I/O: network, the database.
+
+The lease is taken in one transaction, the platform is called in none, and each page commits with its cursor. Errors
+decide what happens next by their class: try later, ask the person to link again, set aside for an operator, or stop.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+
+from sqlalchemy.orm import Session
+
+from connectors.base import (
+    LinkAccess,
+    Page,
+    Reauthorise,
+    RetryLater,
+    SetAside,
+    Stop,
+)
+from consent.changes import Change
+from consent.links import LinkUnusable, load_access, mark_broken
+from consent.platform_client import Record
+from consent.platform_tokens import Refreshed, refresh
+from consent.platforms import PlatformRefused
+from hub.changes import log_consent_change
+from hub.context import Hub
+from hub.db import reading, writing
+from hub.errors import Conflict
+from hub.participants import Platform, Status, open_platform
+from hub.pipeline import take_delivery
+from hub.sync.cursors import Due, Held, back_off, lease_due, release
+from hub.sync.outward import platform_config, platform_http
+from hub.sync.transactions import transactions_of
+
+POLL = timedelta(minutes=15)
+PAUSED = timedelta(hours=6)  # something that only an operator or the person can mend
+
+
+def fetch_next(hub: Hub, worker: str, *, poll: timedelta = POLL) -> bool:
+    """Lease one due link, read it to its end, give it back; False if nothing was due."""
+    now = hub.clock()
+    with writing(hub.engine) as session:
+        due = lease_due(session, worker, now=now, lease=hub.settings.lease)
+    if due is None:
+        return False
+    next_in, error = poll, None
+    try:
+        _fetch(hub, worker, due)
+    except RetryLater as failure:
+        next_in, error = max(back_off(due.failures), timedelta(seconds=min(failure.after_s, 3600))), failure.reason
+    except Reauthorise as failure:
+        _break(hub, due, failure.reason)
+        next_in, error = PAUSED, failure.reason
+    except (SetAside, Stop, PlatformRefused) as failure:
+        next_in, error = PAUSED, str(failure)
+    except LinkUnusable as failure:
+        next_in, error = PAUSED, failure.reason
+    except Conflict as failure:
+        next_in, error = back_off(due.failures), str(failure)
+    with writing(hub.engine) as session:
+        release(session, due, worker, now=hub.clock(), next_in=next_in, error=error)
+    return True
+
+
+def _fetch(hub: Hub, worker: str, due: Due) -> None:
+    with reading(hub.engine) as session:
+        platform = open_platform(session, hub.ring, due.platform)
+    if platform.status is not Status.ACTIVE:
+        raise Stop("suspended")
+    fetcher = platform.connector
+    if not hasattr(fetcher, "fetch"):
+        raise Stop("not_a_fetcher")
+    access = _access(hub, platform, due.link_id) if due.link_id else None
+    pages = fetcher.fetch(access, due.cursor, now=hub.clock())
+    for page in islice(pages, hub.settings.max_pages_per_fetch):
+        _take(hub, platform, due, worker, page)
+
+
+def _take(hub: Hub, platform: Platform, due: Due, worker: str, page: Page) -> None:
+    """Consent is asked again for every page, inside take_delivery's transaction: a withdrawal stops the next page."""
+    now = hub.clock()
+    if due.link_id:
+        with reading(hub.engine) as session:
+            load_access(session, hub.ring, link_id=due.link_id, now=now)
+    take_delivery(hub, platform, page.delivery, now=now, held=Held(due=due, worker=worker, cursor=page.cursor))
+
+
+def _access(hub: Hub, platform: Platform, link_id: str) -> LinkAccess:
+    """Open the link's token, refreshed if its end is near."""
+    now = hub.clock()
+    config = platform_config(hub, platform)
+    with platform_http(platform) as http:
+        outcome = refresh(
+            transactions_of(hub), hub.ring, http, config=config, link_id=link_id, now=now, record=_recorder(now)
+        )
+    if outcome is Refreshed.BUSY:
+        raise RetryLater("token_busy", after_s=5)
+    if outcome is Refreshed.BROKEN:
+        raise Reauthorise("refresh_refused")
+    with reading(hub.engine) as session:
+        access = load_access(session, hub.ring, link_id=link_id, now=now)
+    if access.tokens is None:
+        raise LinkUnusable("no_token")
+    return LinkAccess(link_id=link_id, account=access.account, access_token=access.tokens.access_token)
+
+
+def _break(hub: Hub, due: Due, reason: str) -> None:
+    now = hub.clock()
+    with writing(hub.engine) as session:
+        change = mark_broken(session, link_id=due.link_id, reason=reason)
+        if change is not None:
+            _recorder(now)(session, [change])
+
+
+def _recorder(now: datetime) -> Record:
+    def record(session: Session, changes: Sequence[Change]) -> None:
+        for change in changes:
+            log_consent_change(session, change, now)
+
+    return record

@@ -1,0 +1,110 @@
+"""Statements of platforms: asked for where they serve one, compared, kept, logged. I/O: network, the database."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from connectors.base import ConnectorError, Transport
+from connectors.egress import Origin, SafeClient
+from hub.changes import log_change
+from hub.clearing.reconcile import (
+    STATEMENT_SCHEMA,
+    Compared,
+    compare,
+    load_elsewhere,
+    load_statement,
+    store_comparison,
+)
+from hub.clearing.windows import WindowState, advance, require_window
+from hub.context import Hub
+from hub.db import reading, writing
+from hub.errors import Conflict, TanlianError
+from hub.log.leaves import Kind
+from hub.participants import Platform, load_participants, open_platform
+
+
+def record_statement(hub: Hub, window_id: int, platform_id: str, theirs: pl.DataFrame, *, now: datetime) -> Compared:
+    """Compare a platform's statement with ours, keep the result and log it, in one transaction."""
+    with writing(hub.engine) as session:
+        window = require_window(session, window_id)
+        if window.state == WindowState.OPEN:
+            raise Conflict(f"window {window_id} is still open; statements are compared when it is sealed")
+        platform = open_platform(session, hub.ring, platform_id)
+        theirs = theirs.unique("delivery_id").join(
+            load_elsewhere(session, window_id, platform_id), on="delivery_id", how="anti"
+        )
+        ours = load_statement(session, window_id, platform_id)
+        if platform.connector.describe().transport is Transport.PULL:
+            # The hub asks for the same page again while nothing is new; those answers leave no batch here.
+            theirs = theirs.join(ours.select("delivery_id"), on="delivery_id", how="semi")
+        compared = compare(ours, theirs)
+        row = store_comparison(session, window_id, platform_id, compared, now)
+        fields = {
+            "window": window_id, "participant": platform_id, "outcome": row.state, "ours_count": row.ours_deliveries,
+            "theirs_count": row.theirs_deliveries or 0, "breaks_count": len(compared.breaks),
+        }  # fmt: skip
+        reference = f"{window_id}:{platform_id}:{now.isoformat()}"
+        log_change(session, Kind.RECONCILIATION_DONE, reference, now, fields)
+    return compared
+
+
+def reconcile_window(hub: Hub, window_id: int, *, now: datetime) -> dict[str, Any]:
+    """Ask every platform that serves statements for this window's, then let the challenge period begin.
+
+    A platform that cannot be reached is reported as such and can be asked again; the window moves on all the same,
+    because one silent platform must not hold up everybody's grams.
+    """
+    with writing(hub.engine) as session:
+        window = require_window(session, window_id)
+        if window.cleared_at is None:
+            raise Conflict(f"window {window_id} is not cleared yet; run `tanlian worker` or seal it first")
+        if window.state == WindowState.SEALED:
+            advance(window, WindowState.RECONCILING)
+    report: dict[str, Any] = {}
+    for platform in _platforms(hub):
+        report[platform.platform_id] = _reconcile_one(hub, window_id, platform, now)
+    with writing(hub.engine) as session:
+        window = require_window(session, window_id)
+        if window.state == WindowState.RECONCILING:
+            advance(window, WindowState.PROVISIONAL)
+            window.provisional_at = now
+            log_change(session, Kind.WINDOW_PROVISIONAL, f"{window_id}", now, {"window": window_id})
+    return report
+
+
+def _platforms(hub: Hub) -> list[Platform]:
+    with reading(hub.engine) as session:
+        return [open_platform(session, hub.ring, row.participant_id) for row in load_participants(session)]
+
+
+def _reconcile_one(hub: Hub, window_id: int, platform: Platform, now: datetime) -> dict[str, Any]:
+    url = platform.document.statement_url
+    if url is None:
+        return {"state": "no_statement"}
+    try:
+        theirs = _fetch_statement(url, allow_loopback=platform.document.allow_loopback)
+        compared = record_statement(hub, window_id, platform.platform_id, theirs, now=now)
+    except (ConnectorError, TanlianError) as error:
+        return {"state": "unreached", "reason": str(error)}
+    return {
+        "state": "matched" if compared.breaks.is_empty() else "breaks",
+        "deliveries": len(compared.ours),
+        "rows": int(compared.ours["rows"].sum()),
+        "breaks": compared.breaks.to_dicts(),
+    }
+
+
+def _fetch_statement(url: str, *, allow_loopback: bool) -> pl.DataFrame:
+    origin = Origin.parse(url, allow_loopback=allow_loopback)
+    with SafeClient([origin]) as client:
+        answer = client.fetch(url)
+    if answer.status != 200:
+        raise TanlianError(f"the platform's statement answered {answer.status}")
+    try:
+        lines = json.loads(answer.body)["deliveries"]
+        rows = [(str(line["delivery_id"]), int(line["rows"])) for line in lines]
+    except (ValueError, KeyError, TypeError):
+        raise TanlianError("the platform's statement is not in the agreed form") from None
+    return pl.DataFrame(rows, schema=STATEMENT_SCHEMA, orient="row")

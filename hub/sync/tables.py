@@ -1,0 +1,59 @@
+"""Tables of sync and onboarding. I/O: none here."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Text
+from sqlmodel import Field, SQLModel
+
+from consent.types import UtcDateTime
+
+
+class Participant(SQLModel, table=True):
+    """A platform's standing in the hub. Its configuration holds secrets and is sealed."""
+
+    __tablename__ = "participant"
+
+    participant_id: str = Field(primary_key=True, max_length=64)
+    name_zh: str = Field(max_length=120)
+    name_en: str = Field(max_length=120)
+    kind: str = Field(max_length=24)
+    status: str = Field(max_length=16)
+    configuration: bytes
+    configuration_digest: bytes
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class SyncState(SQLModel, table=True):
+    """How far one stream of one link (or of a whole platform, link '') was read. Commits with the rows it stands for."""
+
+    __tablename__ = "sync_state"
+
+    platform: str = Field(primary_key=True, max_length=64)
+    link_id: str = Field(primary_key=True, max_length=32)
+    cursor: str = Field(default="null", sa_type=Text)
+    due_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    lease_holder: str | None = Field(default=None, max_length=64)
+    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    failures: int = 0
+    last_error: str | None = Field(default=None, max_length=200)
+    last_success_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ChangeLeaf(SQLModel, table=True):
+    """Which log leaf tells of which change: written with both, so that the audit can ask for every change's leaf."""
+
+    __tablename__ = "change_leaf"
+
+    kind: str = Field(primary_key=True, max_length=32)
+    reference: str = Field(primary_key=True, max_length=120)
+    leaf_id: int = Field(sa_type=BigInteger, index=True)
+
+
+class HubSequence(SQLModel, table=True):
+    """Rising numbers on SQLite; PostgreSQL has real sequences of the same names."""
+
+    __tablename__ = "hub_sequence"
+
+    name: str = Field(primary_key=True, max_length=32)
+    value: int = Field(sa_type=BigInteger)

@@ -1,0 +1,119 @@
+"""The background process: fetch, clear, seal, sign, tidy up. I/O: everything.
+
+Every job is one bounded step that commits by itself and says whether it found work. Any number of workers may run; what
+only one may do is guarded by leases and row locks, not by hoping that there is only one.
+"""
+
+import secrets
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from consent.purge import purge_ended
+from consent.withdraw import expire_due
+from hub.changes import log_consent_change
+from hub.clearing.windows import find_open_window
+from hub.context import Hub
+from hub.db import reading, writing
+from hub.errors import Busy
+from hub.log.sequencer import Sequencer
+from hub.log_signing import log_signer
+from hub.pipeline import clear_dirty, clear_sealed, seal_window
+from hub.sync.fetching import POLL, fetch_next
+
+log = structlog.get_logger(__name__)
+
+PURGE_EVERY = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One kind of step; `run` returns whether it found work."""
+
+    name: str
+    run: Callable[[], bool]
+
+
+class Worker:
+    """Runs all jobs in turn until told to stop."""
+
+    def __init__(self, hub: Hub, *, poll: timedelta = POLL) -> None:
+        self.hub = hub
+        self.name = f"worker-{secrets.token_hex(6)}"
+        self.stopping = threading.Event()
+        self._poll = poll
+        self._sequencer = Sequencer(hub.engine, log_signer(hub), hub.settings.keys_dir / "log-head")
+        self._purge_at = hub.clock()
+        self.jobs = (
+            Job(name="fetch", run=self._fetch),
+            Job(name="clear", run=self._clear),
+            Job(name="seal", run=self._seal),
+            Job(name="clear_sealed", run=self._clear_sealed),
+            Job(name="sign", run=self._sign),
+            Job(name="expire", run=self._expire),
+        )
+
+    def run(self) -> None:
+        """Work until `stopping` is set; a job whose failure time may heal is tried again on the next round."""
+        log.info("worker_started", worker=self.name)
+        while not self.stopping.is_set():
+            if not self.round():
+                self.stopping.wait(self.hub.settings.worker_idle.total_seconds())
+        log.info("worker_stopped", worker=self.name)
+
+    def round(self) -> bool:
+        """Run each job once; returns whether any found work."""
+        worked = False
+        for job in self.jobs:
+            if self.stopping.is_set():
+                break
+            try:
+                worked |= job.run()
+            except Busy as busy:
+                log.info("job_busy", job=job.name, reason=str(busy))
+        return worked
+
+    def _fetch(self) -> bool:
+        return fetch_next(self.hub, self.name, poll=self._poll)
+
+    def _clear(self) -> bool:
+        return clear_dirty(self.hub, now=self.hub.clock()) > 0
+
+    def _seal(self) -> bool:
+        now = self.hub.clock()
+        with reading(self.hub.engine) as session:
+            window = find_open_window(session)
+        if window is None or now < window.opened_at + self.hub.settings.window_length:
+            return False
+        seal_window(self.hub, now=now)
+        return True
+
+    def _clear_sealed(self) -> bool:
+        return clear_sealed(self.hub, now=self.hub.clock()) is not None
+
+    def _sign(self) -> bool:
+        done = self._sequencer.run_once(self.hub.clock())
+        return done.assigned > 0 or done.more
+
+    def _expire(self) -> bool:
+        now = self.hub.clock()
+        with writing(self.hub.engine) as session:
+            changes = expire_due(session, now=now)
+            for change in changes:
+                log_consent_change(session, change, now)
+            if now >= self._purge_at:
+                purge_ended(session, now=now)
+                self._purge_at = now + PURGE_EVERY
+        return bool(changes)
+
+
+def run_worker(hub: Hub, *, poll: timedelta = POLL) -> None:
+    """Run one worker in this process until SIGTERM or SIGINT; the step in hand is finished first."""
+    worker = Worker(hub, poll=poll)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stopping.set())
+    worker.run()

@@ -1,0 +1,153 @@
+"""Documents to columns: what every wanted path says, for a whole batch of JSON documents at once. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mappings import scan
+from mappings.texts import Mask, Texts, same_bytes
+
+Path: TypeAlias = tuple[str, ...]
+Paths: TypeAlias = tuple[Path, ...]
+"""Names of one field in the order of preference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tree:
+    """The wanted paths and their parents as the scanner walks them: node 0 is the document, siblings are neighbours."""
+
+    nodes: tuple[Path, ...]
+    children: scan.Spans
+    key_spans: scan.Spans
+    key_bytes: scan.Bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Field:
+    """What a batch says in one field.
+
+    `texts` is told for strings and numbers that are not empty; `absent` where the field is missing or null; `wrong`
+    where it holds a boolean, an object or an array; `conflict` where two of its names are there and differ.
+    """
+
+    texts: Texts
+    absent: Mask
+    wrong: Mask
+    conflict: Mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Documents:
+    """A batch that was read. `status` is one of `scan.READ` ...; kinds and spans are per node of the tree and row."""
+
+    tree: Tree
+    data: scan.Bytes
+    offsets: scan.Offsets
+    status: scan.Bytes
+    kinds: scan.Bytes
+    starts: scan.Spans
+    ends: scan.Spans
+    _fields: dict[Paths, Field] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    def field(self, paths: Paths) -> Field:
+        """Return the field with these names; every path must be in the tree."""
+        if paths not in self._fields:
+            self._fields[paths] = self._merge(paths)
+        return self._fields[paths]
+
+    def gather(self, kinds: scan.Bytes, starts: scan.Spans, ends: scan.Spans) -> tuple[scan.Bytes, scan.Offsets]:
+        """Return the scalars at one span per row one behind another, texts without escapes, and where each lies."""
+        held = (kinds >= scan.TEXT) & (kinds <= scan.BOOLEAN)
+        out = np.empty(max(1, int(np.where(held, ends - starts, 0).sum())), np.uint8)
+        bounds = np.zeros(len(kinds) + 1, np.int64)
+        scan.gather(self.data, self.offsets, kinds, starts, ends, out, bounds)
+        return out, bounds
+
+    def gather_all(self) -> tuple[scan.Bytes, scan.Offsets]:
+        """Return the scalars of all nodes, and per node and row where each begins and ends."""
+        parts = [self.gather(self.kinds[i], self.starts[i], self.ends[i]) for i in range(len(self.tree.nodes))]
+        begins = np.cumsum([0, *(len(data) for data, _ in parts[:-1])])
+        places = np.stack([bounds + begin for (_, bounds), begin in zip(parts, begins, strict=True)])
+        return np.concatenate([data for data, _ in parts]), places
+
+    def _merge(self, paths: Paths) -> Field:
+        first, *others = (self.tree.nodes.index(path) for path in paths)
+        kinds, starts, ends = self.kinds[first], self.starts[first], self.ends[first]
+        conflict = np.zeros(len(self), np.bool_)
+        for node in others:
+            absent = kinds <= scan.NULL
+            both = ~absent & (self.kinds[node] > scan.NULL)
+            if both.any():
+                mine, other = self.offsets[:-1] + starts, self.offsets[:-1] + self.starts[node]
+                same = same_bytes(
+                    self.data, mine, mine + ends - starts, other, other + self.ends[node] - self.starts[node]
+                )
+                conflict |= both & (~same | (kinds != self.kinds[node]))
+            kinds = np.where(absent, self.kinds[node], kinds)
+            starts = np.where(absent, self.starts[node], starts)
+            ends = np.where(absent, self.ends[node], ends)
+        data, bounds = self.gather(kinds, starts, ends)
+        told = (kinds >= scan.TEXT) & (kinds <= scan.NUMBER) & (bounds[1:] > bounds[:-1]) & ~conflict
+        return Field(
+            texts=Texts(data=data, bounds=bounds, told=told),
+            absent=kinds <= scan.NULL,
+            wrong=kinds >= scan.BOOLEAN,
+            conflict=conflict,
+        )
+
+
+def build_tree(paths: Iterable[Path]) -> Tree:
+    """Return the tree of these paths and all their parents."""
+    wanted = {path[:depth] for path in paths for depth in range(len(path) + 1)} | {()}
+    nodes = sorted(wanted, key=lambda path: (len(path), path))
+    children = np.zeros((len(nodes), 2), np.int32)
+    for index, node in enumerate(nodes):
+        below = [i for i, path in enumerate(nodes) if path and path[:-1] == node]
+        children[index] = (below[0], below[-1] + 1) if below else (0, 0)
+    keys = [path[-1].encode() if path else b"" for path in nodes]
+    stops = np.cumsum([len(key) for key in keys])
+    spans = np.stack([stops - [len(key) for key in keys], stops], axis=1).astype(np.int32)
+    key_bytes: NDArray[np.uint8] = np.frombuffer(b"".join(keys) or b"\0", np.uint8)
+    return Tree(nodes=tuple(nodes), children=children, key_spans=spans, key_bytes=key_bytes)
+
+
+def read_documents(payloads: pl.Series, tree: Tree) -> Documents:
+    """Read a batch strictly; a document that is refused is absent on every path and disturbs no other.
+
+    Args:
+        payloads: String or Binary, one JSON document each; null is read as an empty document, which is none.
+
+    Raises:
+        TypeError: the series is of another type.
+    """
+    offsets, data = _buffers(payloads)
+    shape = len(tree.nodes), len(payloads)
+    documents = Documents(
+        tree=tree,
+        data=data,
+        offsets=offsets,
+        status=np.zeros(len(payloads), np.uint8),
+        kinds=np.zeros(shape, np.uint8),
+        starts=np.zeros(shape, np.int32),
+        ends=np.zeros(shape, np.int32),
+    )
+    d = documents
+    scan.scan_rows(data, offsets, tree.children, tree.key_spans, tree.key_bytes, d.kinds, d.starts, d.ends, d.status)
+    return documents
+
+
+def _buffers(payloads: pl.Series) -> tuple[scan.Offsets, scan.Bytes]:
+    if payloads.dtype not in (pl.String, pl.Binary):
+        raise TypeError(f"documents must be String or Binary, not {payloads.dtype}")
+    array = payloads.rechunk().cast(pl.Binary).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.large_binary())
+    _, offsets, data = array.buffers()
+    bounds: scan.Offsets = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    return bounds, np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)

@@ -1,0 +1,145 @@
+"""A column of texts as bytes, and the few questions that mappings ask of it. Pure.
+
+Polars answers the same questions, but each costs it some 0.1 ms of planning, and a mapping asks about a hundred: for
+the one record of a push, and for batches of 500, that would be most of the time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mappings.compiled import inlined, kernel
+from mappings.scan import Bytes, Offsets, Spans
+from standards.schema import UTC_US
+
+Mask: TypeAlias = NDArray[np.bool_]
+
+MAX_ID_CHARACTERS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Texts:
+    """Row i is data[bounds[i]:bounds[i + 1]], UTF-8, and counts only where `told`."""
+
+    data: Bytes
+    bounds: Offsets
+    told: Mask
+
+    def __len__(self) -> int:
+        return len(self.told)
+
+    def to_series(self) -> pl.Series:
+        """Return a String series, null where nothing is told."""
+        buffers = [_validity(self.told), pa.py_buffer(self.bounds), pa.py_buffer(self.data)]
+        # The scanner has checked that it is UTF-8, so Arrow may take the buffers as they are.
+        return pl.Series(pa.Array.from_buffers(pa.large_string(), len(self), buffers))
+
+    def find(self, words: Sequence[str]) -> Spans:
+        """Return per row the place of the text among `words`, -1 where it is not there or nothing is told."""
+        found = np.full(len(self), -1, np.int32)
+        encoded = [word.encode() for word in words]
+        stops = np.cumsum([0, *(len(word) for word in encoded)])
+        _find(self.data, self.bounds, self.told, np.frombuffer(b"".join(encoded) or b"\0", np.uint8), stops, found)
+        return found
+
+    def has_ids(self) -> Mask:
+        """Return where the text is 1 to 128 printable ASCII characters without a space at either end.
+
+        Look-alikes, invisible characters and spaces at the ends make two ids of one, and databases differ on which.
+        """
+        good = np.zeros(len(self), np.bool_)
+        _find_ids(self.data, self.bounds, self.told, good)
+        return good
+
+    def equals(self, other: "Texts") -> Mask:
+        """Return where both are told and the same."""
+        starts = self.bounds[:-1]
+        if self.data is not other.data:
+            shift = len(self.data)
+            both = np.concatenate([self.data, other.data])
+        else:
+            shift, both = 0, self.data
+        theirs = other.bounds + shift
+        same = same_bytes(both, starts, self.bounds[1:], theirs[:-1], theirs[1:])
+        return same & self.told & other.told
+
+
+def join_texts(parts: Sequence[Texts], separator: str) -> Texts:
+    """Return the texts side by side; told where every part is told and none contains the separator.
+
+    A part that contains it would let two different rows have one id.
+    """
+    sign = separator.encode()
+    told = np.logical_and.reduce([part.told for part in parts])
+    pieces = [part.to_series().fill_null("") for part in parts]
+    for piece in pieces:
+        told = told & ~piece.str.contains(separator, literal=True).to_numpy()
+    joined = pl.select(pl.concat_str(pieces, separator=separator)).to_series()
+    lengths = sum((part.bounds[1:] - part.bounds[:-1]) * part.told for part in parts) + len(sign) * (len(parts) - 1)
+    bounds = np.zeros(len(told) + 1, np.int64)
+    np.cumsum(lengths, out=bounds[1:])
+    data = np.frombuffer("".join(joined.to_list()).encode() or b"\0", np.uint8)
+    return Texts(data=data, bounds=bounds, told=told)
+
+
+def same_bytes(data: Bytes, starts: Offsets, ends: Offsets, other_starts: Offsets, other_ends: Offsets) -> Mask:
+    """Return per row whether two spans of `data` hold the same bytes."""
+    same = np.zeros(len(starts), np.bool_)
+    _compare(data, starts, ends, other_starts, other_ends, same)
+    return same
+
+
+def nullable(values: NDArray[np.int64], told: Mask, dtype: pl.DataType) -> pl.Series:
+    """Return a series of 64-bit values, null where nothing is told; times are microseconds, unsigned numbers bits."""
+    arrow: dict[pl.DataType, pa.DataType] = {pl.UInt64(): pa.uint64(), UTC_US: pa.timestamp("us", tz="UTC")}
+    buffers = [_validity(told), pa.py_buffer(np.ascontiguousarray(values))]
+    series = pl.Series(pa.Array.from_buffers(arrow.get(dtype, pa.int64()), len(told), buffers))
+    return series if series.dtype == dtype else series.cast(dtype, strict=False)
+
+
+def _validity(told: Mask) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(told, bitorder="little"))
+
+
+@inlined
+def _is_same(a: Bytes, a_start: int, a_end: int, b: Bytes, b_start: int, b_end: int) -> bool:
+    if a_end - a_start != b_end - b_start:
+        return False
+    for i in range(a_end - a_start):  # noqa: SIM110 (compiled: a generator would not be)
+        if a[a_start + i] != b[b_start + i]:
+            return False
+    return True
+
+
+@kernel
+def _compare(data: Bytes, starts: Offsets, ends: Offsets, others: Offsets, other_ends: Offsets, same: Mask) -> None:
+    for row in range(len(starts)):
+        same[row] = _is_same(data, starts[row], ends[row], data, others[row], other_ends[row])
+
+
+@kernel
+def _find(data: Bytes, bounds: Offsets, told: Mask, words: Bytes, stops: Offsets, found: Spans) -> None:
+    for row in range(len(told)):
+        if told[row]:
+            for word in range(len(stops) - 1):
+                if _is_same(data, bounds[row], bounds[row + 1], words, stops[word], stops[word + 1]):
+                    found[row] = word
+                    break
+
+
+@kernel
+def _find_ids(data: Bytes, bounds: Offsets, told: Mask, good: Mask) -> None:
+    for row in range(len(told)):
+        start, end = bounds[row], bounds[row + 1]
+        if not told[row] or end - start > MAX_ID_CHARACTERS or data[start] == 0x20 or data[end - 1] == 0x20:
+            continue
+        good[row] = True
+        for i in range(start, end):
+            if data[i] < 0x20 or data[i] > 0x7E:
+                good[row] = False
+                break

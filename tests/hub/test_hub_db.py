@@ -1,0 +1,104 @@
+"""The engine's promises, asked of the live pool."""
+
+from threading import Thread
+
+import polars as pl
+import pytest
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import DatabaseError
+
+from hub.db import append_frame, load_frame, make_engine, next_sequence, reading, writing
+from hub.migrate import downgrade, upgrade
+
+
+def test_sqlite_connections_are_durable_and_wait(tmp_path):
+    engine = make_engine(f"sqlite:///{tmp_path}/a.db")
+    with engine.connect() as connection:
+        pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+    assert pragmas == ["wal", 2]
+
+
+def test_concurrent_read_then_write_loses_no_update(engine: Engine):
+    with writing(engine) as session:
+        session.execute(text("CREATE TABLE till (n BIGINT)"))
+        session.execute(text("INSERT INTO till VALUES (0)"))
+
+    def add() -> None:
+        for _ in range(25):
+            with writing(engine) as session:
+                held = session.execute(
+                    text("SELECT n FROM till" + (" FOR UPDATE" if engine.dialect.name == "postgresql" else ""))
+                ).scalar_one()
+                session.execute(text("UPDATE till SET n = :n"), {"n": held + 1})
+
+    threads = [Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with reading(engine) as session:
+        assert session.execute(text("SELECT n FROM till")).scalar_one() == 100
+
+
+def test_sequence_numbers_rise_and_are_never_given_twice(engine: Engine):
+    taken: list[int] = []
+    for size in (3, 1, 5):
+        with writing(engine) as session:
+            taken += next_sequence(session, "record", size)
+    assert taken == sorted(set(taken))
+    assert len(taken) == 9
+
+
+def test_a_frame_goes_in_and_comes_out_unchanged(engine: Engine):
+    frame = pl.DataFrame({"name": ["a", "乙", None], "value": [2**62, -1, 0]})
+    with writing(engine) as session:
+        session.execute(text("CREATE TABLE pair (name TEXT, value BIGINT)"))
+        assert append_frame(session, "pair", frame) == 3
+    with reading(engine) as session:
+        back = load_frame(session, "SELECT name, value FROM pair", dict(frame.schema))
+    assert back.sort("value").equals(frame.sort("value"))
+
+
+@pytest.mark.parametrize("table", ["journal_entry", "posting", "grant_version", "event_reversal"])
+def test_append_only_tables_refuse_deletion_and_update(engine: Engine, table: str):
+    names = {
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :t",
+        "postgresql": "SELECT tgname FROM pg_trigger WHERE tgrelid = CAST(:t AS regclass) AND NOT tgisinternal",
+    }
+    with reading(engine) as session:
+        triggers = session.execute(text(names[engine.dialect.name]), {"t": table}).scalars().all()
+    assert len(triggers) == (2 if engine.dialect.name == "sqlite" else 1)
+
+
+def test_migrations_go_down_and_up_again(engine: Engine):
+    downgrade(engine, "base")
+    assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
+    upgrade(engine)
+    assert "reduction_record" in inspect(engine).get_table_names()
+
+
+def test_the_models_and_the_migrated_schema_agree(engine: Engine):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from sqlmodel import SQLModel
+
+    import consent.tables
+    import hub.clearing.tables
+    import hub.ledger.tables
+    import hub.log.tables
+    import hub.records.tables
+    import hub.sync.tables
+
+    assert consent and hub
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        differences = compare_metadata(context, SQLModel.metadata)
+    assert differences == []
+
+
+def test_an_error_inside_a_transaction_changes_nothing(engine: Engine):
+    with pytest.raises(DatabaseError), writing(engine) as session:
+        session.execute(text("INSERT INTO dirty_subject (subject_id, marks) VALUES (1, 1)"))
+        session.execute(text("INSERT INTO no_such_table VALUES (1)"))
+    with reading(engine) as session:
+        assert session.execute(text("SELECT COUNT(*) FROM dirty_subject")).scalar_one() == 0
