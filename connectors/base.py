@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, Literal, NoReturn, Protocol, runtime_checkable
 
 CursorValue = str | int | None
 
@@ -161,6 +161,7 @@ class Stop(ConnectorError):  # noqa: N818 - named by the recovery
     """The connector's configuration is wrong or unsafe: do not call until an operator has changed it."""
 
 
+@runtime_checkable
 class Receiver(Protocol):
     def describe(self) -> Description: ...
 
@@ -175,6 +176,14 @@ class Receiver(Protocol):
     def acknowledge(self, delivery: Delivery, outcome: Outcome) -> Reply: ...
 
 
+@runtime_checkable
+class DeviceLink(Protocol):
+    """A receiver whose accounts are linked by the platform's own sign-in code instead of OAuth."""
+
+    def fetch_account(self, code: str) -> str | None: ...
+
+
+@runtime_checkable
 class Fetcher(Protocol):
     def describe(self) -> Description: ...
 

@@ -142,6 +142,20 @@ class WeRun:
     def acknowledge(self, delivery: Delivery, outcome: Outcome) -> Reply:
         return outcome_reply(delivery, outcome)
 
+    def fetch_account(self, code: str) -> str | None:
+        """Ask WeChat whose sign-in code this is; None if it refuses the code.
+
+        Raises:
+            RetryLater, SetAside, Stop: as for any call to the platform.
+        """
+        if not 0 < len(code) <= 256:
+            return None
+        try:
+            openid, _session_key = self._fetch_session(code)
+        except _CodeRefusedError:
+            return None
+        return openid
+
     def _open(self, sent: Mapping[str, str], now: datetime) -> tuple[str, list[Any]]:
         openid, session_key = self._fetch_session(sent["code"])
         key = _parse_platform_key(session_key)

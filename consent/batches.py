@@ -1,46 +1,76 @@
 """SQL that both databases run alike, for whole batches and for races. I/O: only what the named function says.
 
 A list of 50,000 ids as bound variables is over SQLite's limit of 32,766 and PostgreSQL's of 65,535; as one JSON text
-(SQLite) or one array (PostgreSQL) it is a single parameter, whatever its length.
+(SQLite) or one array (PostgreSQL) it is a single parameter, whatever its length. Statements are built once per kind of
+database and kept: building one costs more than running it for a small batch.
 """
 
 import json
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Integer, Text, bindparam, cast, func, select, type_coerce
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session
 from sqlmodel import SQLModel
 
+Query = Select[*tuple[Any, ...]]
 
-def among(session: Session, column: Mapped[Any], values: Sequence[int] | Sequence[str]) -> ColumnElement[bool]:
-    """`column IN values` for any number of values, all integers or all strings. Runs nothing."""
-    if _is_postgresql(session):
+
+def dialect_of(session: Session) -> str:
+    return session.get_bind().dialect.name
+
+
+def among(dialect: str, column: Mapped[Any]) -> ColumnElement[bool]:
+    """`column IN :wanted`, to be run by load_columns."""
+    if dialect == "postgresql":
         kind = typing.cast("ColumnElement[Any]", column).type
-        wanted = func.unnest(bindparam(None, list(values), type_=ARRAY(kind)))
-        return column.in_(select(wanted.column_valued("wanted")))
-    rows = func.json_each(json.dumps(list(values))).table_valued("value")
+        array = func.unnest(bindparam("wanted", type_=ARRAY(kind)))
+        return column.in_(select(array.column_valued("value")))
+    rows = func.json_each(bindparam("wanted", type_=Text())).table_valued("value")
     return column.in_(select(rows.c.value))
 
 
-def epoch_us(session: Session, column: Mapped[Any]) -> ColumnElement[int]:
+def epoch_us(dialect: str, column: Mapped[Any]) -> ColumnElement[int]:
     """A stored UTC time as microseconds since 1970, which a frame takes without a Python object per row."""
-    if _is_postgresql(session):
+    if dialect == "postgresql":
         return cast(func.extract("epoch", column) * 1_000_000, BigInteger)
     stored = type_coerce(column, Text())  # 'YYYY-MM-DD HH:MM:SS.ffffff', always six digits
     seconds = cast(func.strftime("%s", stored), Integer)
     return seconds * 1_000_000 + cast(func.substr(stored, 21, 6), Integer)
 
 
-def insert_once(session: Session, table: type[SQLModel], values: dict[str, Any]) -> bool:
+def load_columns(
+    session: Session,
+    query: Query,
+    wanted: Sequence[int] | Sequence[str],
+    parameters: Mapping[str, Any] | None = None,
+) -> list[tuple[Any, ...]]:
+    """Run a query whose condition is `among`, and return its columns. Writes pending changes of the session first."""
+    session.flush()
+    ids = list(wanted) if dialect_of(session) == "postgresql" else json.dumps(list(wanted))
+    rows = session.connection().execute(query, {"wanted": ids, **(parameters or {})}).all()
+    width = len(query.selected_columns)
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def insert_once(session: Session, table: type[SQLModel], values: Mapping[str, Any]) -> bool:
     """Insert a row unless its key is there; True for exactly one of any number of racing callers."""
     target = table.__table__  # type: ignore[attr-defined]
-    insert = postgresql.insert if _is_postgresql(session) else sqlite.insert
-    result = session.execute(insert(target).values(values).on_conflict_do_nothing())
-    return bool(result.rowcount == 1)  # type: ignore[attr-defined]
-
-
-def _is_postgresql(session: Session) -> bool:
-    return session.get_bind().dialect.name == "postgresql"
+    insert = postgresql.insert if dialect_of(session) == "postgresql" else sqlite.insert
+    statement = insert(target).values(values).on_conflict_do_nothing().returning(literal(1))
+    return session.execute(statement).first() is not None  # a row count is not told by every driver

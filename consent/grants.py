@@ -1,4 +1,4 @@
-"""What a subject allowed, as appended versions. I/O: `grant_version`.
+"""What a subject allowed, as appended versions. I/O: `grant_version`, and its copies for the guard.
 
     requested -> active -> (amended) -> paused -> active ...        requested | active | paused -> revoked | expired
 
@@ -10,19 +10,22 @@ import json
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 from sqlmodel import col
 
+from consent.batches import insert_once
 from consent.changes import Change, change
 from consent.errors import ConsentError
-from consent.tables import GrantVersion
+from consent.tables import GrantCurrent, GrantTermsRow, GrantVersion
 
 HUB = "hub"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Purpose(StrEnum):
@@ -212,6 +215,31 @@ def is_latest() -> ColumnElement[bool]:
     )
 
 
+def find_drift(session: Session) -> list[str]:
+    """Grants whose copy for the guard is not their latest version. Always empty, or somebody wrote past this module."""
+    latest = {row.grant_id: row for row in session.scalars(select(GrantVersion).where(is_latest()))}
+    current = {row.grant_id: row for row in session.scalars(select(GrantCurrent))}
+    return sorted(
+        grant_id
+        for grant_id in latest.keys() | current.keys()
+        if grant_id not in latest or grant_id not in current or not _agree(latest[grant_id], current[grant_id])
+    )
+
+
+def _agree(row: GrantVersion, current: GrantCurrent) -> bool:
+    begin, end = (EPOCH + timedelta(microseconds=us) for us in (current.valid_from_us, current.valid_until_us))
+    copied = (current.subject_id, current.recipient, current.version, current.state, current.terms_id, begin, end)
+    return copied == (
+        row.subject_id,
+        row.recipient,
+        row.version,
+        row.state,
+        terms_id_of(row),
+        row.valid_from,
+        row.valid_until,
+    )
+
+
 def parse_grant(row: GrantVersion) -> Grant:
     terms = GrantTerms(
         recipient=row.recipient,
@@ -273,9 +301,34 @@ def _append_version(session: Session, grant: Grant, what: str) -> Change:
             session.add(row)
     except IntegrityError as cause:
         raise GrantConflict(f"version {grant.version} was appended by someone else") from cause
+    _put_current(session, row)
     return change(
         what, grant_id=grant.grant_id, version=grant.version, state=grant.state.value, recipient=grant.terms.recipient
     )
+
+
+def _put_current(session: Session, row: GrantVersion) -> None:
+    terms_id = terms_id_of(row)
+    words = {"purposes": row.purposes, "behaviours": row.behaviours, "platforms": row.platforms}
+    insert_once(session, GrantTermsRow, {"terms_id": terms_id, **words})
+    session.merge(
+        GrantCurrent(
+            subject_id=row.subject_id,
+            recipient=row.recipient,
+            grant_id=row.grant_id,
+            version=row.version,
+            state=row.state,
+            terms_id=terms_id,
+            valid_from_us=(row.valid_from - EPOCH) // timedelta(microseconds=1),
+            valid_until_us=(row.valid_until - EPOCH) // timedelta(microseconds=1),
+        )
+    )
+
+
+def terms_id_of(row: GrantVersion) -> int:
+    """63 bits of the digest of what is allowed: the same words have the same id in every database."""
+    digest = sha256("\x1f".join([row.purposes, row.behaviours, row.platforms]).encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1
 
 
 def _json_set(words: Collection[str]) -> str:

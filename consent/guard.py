@@ -1,4 +1,4 @@
-"""Consent, asked at the act, for a whole batch at once. I/O: reads `grant_version` and `link`.
+"""Consent, asked at the act, for a whole batch at once. I/O: reads `grant_current`, `grant_terms`, `link`.
 
 A row is allowed if one grant of its person, as it stands now, names the recipient, the platform, the purpose and the
 behaviour, is active and in force at `now`, and covers the time of the act. Collecting also takes a link to the platform
@@ -9,20 +9,21 @@ A Permit can only be made here. What it allows is true for the transaction it wa
 
 import json
 from dataclasses import InitVar, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from consent.batches import among, epoch_us
-from consent.grants import HUB, GrantState, Purpose, is_latest
-from consent.tables import GrantVersion, Link
+from consent.batches import Query, among, dialect_of, load_columns
+from consent.grants import EPOCH, HUB, GrantState, Purpose
+from consent.tables import GrantCurrent, GrantTermsRow, Link
 
 ASKED_SCHEMA: dict[str, Any] = {
     "row": pl.UInt32,
@@ -54,10 +55,11 @@ class Refusal(StrEnum):
 
 RANKS = {refusal: rank for rank, refusal in enumerate(Refusal)}
 ALLOWED = len(RANKS)
-REASON_WORDS = pl.Series([refusal.value for refusal in Refusal], dtype=pl.String)
+REASONS = np.array([refusal.value for refusal in Refusal], dtype=np.object_)
+LINK_ACTIVE = "active"
 STATE_PLACES = {state.value: place for place, state in enumerate(GrantState)}
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER = -(2**62)  # before every time; never a real one
+NOBODY = 0  # never a subject id
 
 _MINT = object()
 
@@ -86,88 +88,146 @@ class Permit:
 
 
 def permit(session: Session, *, purpose: Purpose, recipient: str, asked: pl.DataFrame, now: datetime) -> Permit:
-    """Ask for a batch, in at most three queries.
+    """Ask for a batch, in at most three queries (and one more for terms not met before).
 
     Args:
         recipient: who will have the data: `hub`, or a client id.
         asked: ASKED_SCHEMA, one line per row; `at` is the time of the act. A null never matches.
         now: aware UTC.
     """
-    rows = asked.select(pl.col(name).cast(kind) for name, kind in ASKED_SCHEMA.items())
-    subjects = rows["subject_id"].drop_nulls().unique().to_list()
-    ranked = _rank(rows, _load_grants(session, subjects, recipient), purpose, now)
+    rows = _parse_rows(asked)
+    people = np.unique(rows.subjects[rows.subjects != NOBODY]).tolist()
+    grants = _load_grants(session, people, recipient)
+    rank, grant = _rank(rows, grants, purpose, now)
     if purpose is Purpose.COLLECT and recipient == HUB:
-        ranked = _require_link(ranked, _load_links(session, subjects))
-    ranked = _tell_other_recipient(session, ranked)
-    refused = ranked.filter(pl.col("rank") < ALLOWED)
+        rank[(rank == ALLOWED) & ~_linked(rows, *_load_links(session, people))] = RANKS[Refusal.LINK_INACTIVE]
+    without = rows.subjects[rank == RANKS[Refusal.NO_GRANT]]
+    if without.any():
+        elsewhere = _load_others(session, np.unique(without[without != NOBODY]).tolist())
+        rank[(rank == RANKS[Refusal.NO_GRANT]) & np.isin(rows.subjects, elsewhere)] = RANKS[Refusal.RECIPIENT]
+    allowed = rank == ALLOWED
     return Permit(
         purpose=purpose,
         recipient=recipient,
         issued_at=now,
-        allowed=ranked.filter(pl.col("rank") == ALLOWED).select("row", "grant_id"),
-        refused=refused.select("row", reason=REASON_WORDS.gather(refused["rank"])),
+        allowed=pl.DataFrame(
+            {"row": rows.names[allowed], "grant_id": grants.grant_ids[grant[allowed]]}, schema=ALLOWED_SCHEMA
+        ),
+        refused=pl.DataFrame({"row": rows.names[~allowed], "reason": REASONS[rank[~allowed]]}, schema=REFUSED_SCHEMA),
         mint=_MINT,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    """A column of words as places in a short list."""
+
+    places: NDArray[np.int64]
+    known: list[str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sets:
+    """What a grant names."""
+
+    purposes: frozenset[str]
+    behaviours: frozenset[str]
+    platforms: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """The batch as arrays. Polars would do the same, at a tenth of a millisecond per step: dear for a small batch."""
+
+    names: NDArray[np.uint32]
+    subjects: NDArray[np.int64]
+    platforms: _Words
+    behaviours: _Words
+    at: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Grants:
-    """Latest versions, a line each, and the sets they name: people share few distinct sets, so these stay short."""
+    """Latest versions, ordered by person, and the sets they name: people share few distinct sets, so these are few."""
 
-    lines: pl.DataFrame
-    purposes: list[frozenset[str]]
-    behaviours: list[frozenset[str]]
-    platforms: list[frozenset[str]]
+    subjects: NDArray[np.int64]
+    grant_ids: NDArray[np.object_]
+    states: NDArray[np.int64]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    terms: NDArray[np.int64]  # place in `sets`
+    sets: list[_Sets]
 
 
-def _load_grants(session: Session, subjects: list[int], recipient: str) -> _Grants:
-    version = GrantVersion
-    query = select(
-        col(version.subject_id),
-        col(version.grant_id),
-        col(version.purposes),
-        col(version.behaviours),
-        col(version.platforms),
-        col(version.state),
-        epoch_us(session, col(version.valid_from)),
-        epoch_us(session, col(version.valid_until)),
-    ).where(among(session, col(version.subject_id), subjects), col(version.recipient) == recipient, is_latest())
-    rows = session.execute(query).all()
-    columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) if rows else [()] * 8
-    subject_ids, grant_ids, purposes, behaviours, platforms, states, begins, ends = columns
-    numbered = [_number_sets(texts) for texts in (purposes, behaviours, platforms)]
-    lines = pl.DataFrame(
-        {
-            "subject_id": pl.Series(subject_ids, dtype=pl.Int64),
-            "grant_id": pl.Series(grant_ids, dtype=pl.String),
-            "purposes": numbered[0][0],
-            "behaviours": numbered[1][0],
-            "platforms": numbered[2][0],
-            "state": pl.Series([STATE_PLACES[state] for state in states], dtype=pl.Int8),
-            "valid_from": pl.Series(begins, dtype=pl.Int64),
-            "valid_until": pl.Series(ends, dtype=pl.Int64),
-        }
+def _parse_rows(asked: pl.DataFrame) -> _Rows:
+    return _Rows(
+        names=asked["row"].cast(pl.UInt32).to_numpy(),
+        subjects=asked["subject_id"].cast(pl.Int64).fill_null(NOBODY).to_numpy(),
+        platforms=_number_words(asked["platform"]),
+        behaviours=_number_words(asked["behaviour"]),
+        at=asked["at"].cast(ASKED_SCHEMA["at"]).to_physical().fill_null(NEVER).to_numpy(),
     )
-    return _Grants(lines=lines, purposes=numbered[0][1], behaviours=numbered[1][1], platforms=numbered[2][1])
 
 
-def _number_sets(texts: tuple[str, ...]) -> tuple[pl.Series, list[frozenset[str]]]:
-    numbers: dict[str, int] = {}
-    column = pl.Series([numbers.setdefault(text, len(numbers)) for text in texts], dtype=pl.Int32)
-    return column, [frozenset(json.loads(text)) for text in numbers]
+def _number_words(words: pl.Series) -> _Words:
+    numbers: dict[str | None, int] = {}
+    return _Words(
+        places=np.array([numbers.setdefault(word, len(numbers)) for word in words.to_list()], dtype=np.int64),
+        known=list(numbers),
+    )
 
 
-def _rank(rows: pl.DataFrame, grants: _Grants, purpose: Purpose, now: datetime) -> pl.DataFrame:
-    """Each row with its nearest grant and that grant's rank: the first check it fails, or ALLOWED."""
-    pairs = rows.with_row_index("line").join(grants.lines, on="subject_id", how="left")
-    now_us = (now - EPOCH) // timedelta(microseconds=1)
-    state, begin, end = (_filled(pairs, name) for name in ("state", "valid_from", "valid_until"))
-    at = pairs["at"].dt.epoch("us").fill_null(NEVER).to_numpy()
+def _load_grants(session: Session, people: list[int], recipient: str) -> _Grants:
+    query = _grants_query(dialect_of(session))
+    subjects, grant_ids, states, begins, ends, terms = load_columns(session, query, people, {"recipient": recipient})
+    numbers: dict[int, int] = {}
+    places = [numbers.setdefault(terms_id, len(numbers)) for terms_id in terms]
+    known = _load_sets(session, list(numbers))
+    order = np.argsort(np.array(subjects, dtype=np.int64), kind="stable")
+    return _Grants(
+        subjects=np.array(subjects, dtype=np.int64)[order],
+        grant_ids=np.array(grant_ids, dtype=np.object_)[order],
+        states=np.array([STATE_PLACES[state] for state in states], dtype=np.int64)[order],
+        begins=np.array(begins, dtype=np.int64)[order],
+        ends=np.array(ends, dtype=np.int64)[order],
+        terms=np.array(places, dtype=np.int64)[order],
+        sets=[known[terms_id] for terms_id in numbers],
+    )
+
+
+_SETS: dict[int, _Sets] = {}  # by content, so that no entry can ever be out of date
+_SETS_BOUND = 50_000
+
+
+def _load_sets(session: Session, terms_ids: list[int]) -> dict[int, _Sets]:
+    found = {terms_id: _SETS[terms_id] for terms_id in terms_ids if terms_id in _SETS}
+    missing = [terms_id for terms_id in terms_ids if terms_id not in found]
+    if missing:
+        columns = load_columns(session, _sets_query(dialect_of(session)), missing)
+        for terms_id, purposes, behaviours, platforms in zip(*columns, strict=True):
+            found[terms_id] = _Sets(
+                purposes=frozenset(json.loads(purposes)),
+                behaviours=frozenset(json.loads(behaviours)),
+                platforms=frozenset(json.loads(platforms)),
+            )
+        if len(_SETS) > _SETS_BOUND:
+            _SETS.clear()
+        _SETS.update(found)
+    return found
+
+
+def _rank(rows: _Rows, grants: _Grants, purpose: Purpose, now: datetime) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each row's rank (the first check that its nearest grant fails, or ALLOWED) and the place of that grant."""
+    row, grant = _pair(rows.subjects, grants.subjects)
+    terms, begin, end, state = grants.terms[grant], grants.begins[grant], grants.ends[grant], grants.states[grant]
+    at, now_us = rows.at[row], (now - EPOCH) // timedelta(microseconds=1)
+    named = np.array([purpose in one.purposes for one in grants.sets], dtype=np.bool_)
+    platforms = [one.platforms for one in grants.sets]
+    behaviours = [one.behaviours for one in grants.sets]
     fails = {
-        Refusal.NO_GRANT: pairs["grant_id"].is_null().to_numpy(),
-        Refusal.PLATFORM: ~_holds(pairs, "platforms", pairs["platform"], grants.platforms),
-        Refusal.PURPOSE: ~_holds(pairs, "purposes", pl.repeat(purpose, len(pairs), eager=True), grants.purposes),
-        Refusal.BEHAVIOUR: ~_holds(pairs, "behaviours", pairs["behaviour"], grants.behaviours),
+        Refusal.PLATFORM: ~_table(platforms, rows.platforms.known)[terms, rows.platforms.places[row]],
+        Refusal.PURPOSE: ~named[terms],
+        Refusal.BEHAVIOUR: ~_table(behaviours, rows.behaviours.known)[terms, rows.behaviours.places[row]],
         Refusal.REQUESTED: state == STATE_PLACES[GrantState.REQUESTED],
         Refusal.REVOKED: state == STATE_PLACES[GrantState.REVOKED],
         Refusal.EXPIRED: (state == STATE_PLACES[GrantState.EXPIRED]) | (end <= now_us),
@@ -175,50 +235,77 @@ def _rank(rows: pl.DataFrame, grants: _Grants, purpose: Purpose, now: datetime) 
         Refusal.NOT_STARTED: begin > now_us,
         Refusal.PERIOD: (at < begin) | (at >= end),
     }
-    rank = np.select(list(fails.values()), [RANKS[refusal] for refusal in fails], default=ALLOWED)
-    judged = pairs.select("line", "row", "subject_id", "platform", "grant_id", rank=pl.Series(rank, dtype=pl.Int64))
-    if len(judged) == len(rows):
-        return judged
-    return judged.sort("line", "rank", "grant_id").unique("line", keep="last", maintain_order=True)
+    ranks = np.select(list(fails.values()), [RANKS[refusal] for refusal in fails], default=ALLOWED)
+    best = np.full(len(rows.subjects), RANKS[Refusal.NO_GRANT], dtype=np.int64)
+    chosen = np.zeros(len(rows.subjects), dtype=np.int64)
+    order = np.lexsort((grant, ranks)) if len(row) > len(np.unique(row)) else slice(None)
+    best[row[order]] = ranks[order]  # of several grants the last written stays: the highest rank
+    chosen[row[order]] = grant[order]
+    return best, chosen
 
 
-def _holds(pairs: pl.DataFrame, number: str, words: pl.Series, sets: list[frozenset[str]]) -> NDArray[np.bool_]:
-    """Per pair: is the word in the grant's set? A table of sets by words; its last row and column refuse."""
-    known = words.drop_nulls().unique().to_list()
-    table = np.zeros((len(sets) + 1, len(known) + 1), dtype=np.bool_)
+def _pair(subjects: NDArray[np.int64], owners: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pairs of a row and a grant of its person, as places; `owners` is ordered."""
+    first, last = np.searchsorted(owners, subjects, side="left"), np.searchsorted(owners, subjects, side="right")
+    counts = last - first
+    row = np.repeat(np.arange(len(subjects)), counts)
+    grant = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
+    return row, grant
+
+
+def _table(sets: list[frozenset[str]], words: list[str | None]) -> NDArray[np.bool_]:
+    """Which set holds which word; a null is in none."""
+    table = np.zeros((len(sets), len(words)), dtype=np.bool_)
     for place, allowed in enumerate(sets):
-        table[place, : len(known)] = [word in allowed for word in known]
-    columns = words.replace_strict(known, range(len(known)), default=len(known), return_dtype=pl.Int32)
-    looked_up: NDArray[np.bool_] = table[pairs[number].fill_null(len(sets)).to_numpy(), columns.to_numpy()]
-    return looked_up
+        table[place] = [word in allowed for word in words]
+    return table
 
 
-def _filled(pairs: pl.DataFrame, name: str) -> NDArray[np.int64]:
-    return pairs[name].cast(pl.Int64).fill_null(NEVER).to_numpy()
+def _load_links(session: Session, people: list[int]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    subjects, platforms = load_columns(session, _links_query(dialect_of(session)), people)
+    return np.array(subjects, dtype=np.int64), platforms
 
 
-def _load_links(session: Session, subjects: list[int]) -> pl.DataFrame:
-    query = select(col(Link.subject_id), col(Link.platform)).where(
-        among(session, col(Link.subject_id), subjects), col(Link.state) == "active", col(Link.valid_until).is_(None)
-    )
-    rows = [tuple(row) for row in session.execute(query.distinct())]
-    return pl.DataFrame(rows, schema={"subject_id": pl.Int64, "platform": pl.String}, orient="row")
+def _linked(rows: _Rows, owners: NDArray[np.int64], platforms: tuple[str, ...]) -> NDArray[np.bool_]:
+    linked = np.zeros(len(rows.subjects), dtype=np.bool_)
+    held = np.array(platforms, dtype=np.object_)
+    for place, platform in enumerate(rows.platforms.known):
+        linked |= (rows.platforms.places == place) & np.isin(rows.subjects, owners[held == platform])
+    return linked
 
 
-def _require_link(ranked: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
-    linked = ranked.join(
-        links.with_columns(linked=True), on=["subject_id", "platform"], how="left", maintain_order="left"
-    )
-    allowed = (pl.col("rank") == ALLOWED) & pl.col("linked").is_null()
-    return linked.with_columns(rank=pl.when(allowed).then(RANKS[Refusal.LINK_INACTIVE]).otherwise("rank"))
+def _load_others(session: Session, people: list[int]) -> list[int]:
+    """Who of these has a grant to anybody: a different reason, no different answer."""
+    return list(load_columns(session, _others_query(dialect_of(session)), people)[0])
 
 
-def _tell_other_recipient(session: Session, ranked: pl.DataFrame) -> pl.DataFrame:
-    """A person without a grant to this recipient may have one to another: a different reason, no different answer."""
-    without = ranked.filter(pl.col("rank") == RANKS[Refusal.NO_GRANT])["subject_id"].drop_nulls().unique()
-    if without.is_empty():
-        return ranked
-    query = select(col(GrantVersion.subject_id)).where(among(session, col(GrantVersion.subject_id), without.to_list()))
-    others = list(session.scalars(query.distinct()))
-    elsewhere = (pl.col("rank") == RANKS[Refusal.NO_GRANT]) & pl.col("subject_id").is_in(others)
-    return ranked.with_columns(rank=pl.when(elsewhere).then(RANKS[Refusal.RECIPIENT]).otherwise("rank"))
+@cache
+def _grants_query(dialect: str) -> Query:
+    current = GrantCurrent
+    return select(
+        col(current.subject_id),
+        col(current.grant_id),
+        col(current.state),
+        col(current.valid_from_us),
+        col(current.valid_until_us),
+        col(current.terms_id),
+    ).where(among(dialect, col(current.subject_id)), col(current.recipient) == bindparam("recipient"))
+
+
+@cache
+def _sets_query(dialect: str) -> Query:
+    terms = GrantTermsRow
+    columns = (col(terms.terms_id), col(terms.purposes), col(terms.behaviours), col(terms.platforms))
+    return select(*columns).where(among(dialect, col(terms.terms_id)))
+
+
+@cache
+def _links_query(dialect: str) -> Query:
+    mine = among(dialect, col(Link.subject_id))
+    live = (col(Link.state) == LINK_ACTIVE, col(Link.valid_until).is_(None))
+    return select(col(Link.subject_id), col(Link.platform)).where(mine, *live)
+
+
+@cache
+def _others_query(dialect: str) -> Query:
+    return select(col(GrantCurrent.subject_id)).where(among(dialect, col(GrantCurrent.subject_id))).distinct()

@@ -9,16 +9,16 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import polars as pl
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from consent.batches import among, epoch_us
+from consent.batches import Query, among, dialect_of, epoch_us, load_columns
 from consent.changes import Change, change
 from consent.errors import ConsentError
 from consent.grants import HUB, GrantState, Purpose, require_grant
@@ -104,14 +104,14 @@ def owners(session: Session, *, platform: str, asked: pl.DataFrame) -> pl.DataFr
         OWNED_SCHEMA, one line per row of `asked` in its order; subject_id and link_id null where nobody owned it then.
     """
     keys = asked["account_key"].drop_nulls().unique().to_list()
-    query = select(
-        col(Link.account_key),
-        col(Link.subject_id),
-        col(Link.link_id),
-        epoch_us(session, col(Link.valid_from)),
-        func.coalesce(epoch_us(session, col(Link.valid_until)), FOREVER_US),
-    ).where(col(Link.platform) == platform, among(session, col(Link.account_key), keys))
-    links = pl.DataFrame([tuple(row) for row in session.execute(query)], schema=_INTERVAL_SCHEMA, orient="row")
+    query = _intervals_query(dialect_of(session))
+    columns = load_columns(session, query, keys, {"platform": platform})
+    links = pl.DataFrame(
+        [
+            pl.Series(name, values, dtype=_INTERVAL_SCHEMA[name])
+            for name, values in zip(_INTERVAL_SCHEMA, columns, strict=True)
+        ]
+    )
     lines = asked.select(pl.col("row").cast(pl.UInt32), "account_key", at=pl.col("at").dt.epoch("us"))
     lines = lines.with_row_index("line")
     owned = lines.join(links, on="account_key", how="inner").filter(
@@ -221,7 +221,7 @@ def load_access(session: Session, keyring: KeyRing, *, link_id: str, now: dateti
 
     Raises LinkUnusable.
     """
-    link = session.get(Link, link_id)
+    link = session.get(Link, link_id, populate_existing=True)
     if link is None or link.state != LinkState.ACTIVE or link.valid_until is not None:
         raise LinkUnusable("link_inactive")
     grant = require_grant(session, grant_id=link.grant_id, subject_id=link.subject_id)
@@ -281,6 +281,17 @@ def store_tokens(
     link.lease_holder, link.lease_until, link.last_error = None, None, None
     session.flush()
     return True
+
+
+@cache
+def _intervals_query(dialect: str) -> Query:
+    return select(
+        col(Link.account_key),
+        col(Link.subject_id),
+        col(Link.link_id),
+        epoch_us(dialect, col(Link.valid_from)),
+        func.coalesce(epoch_us(dialect, col(Link.valid_until)), FOREVER_US),
+    ).where(col(Link.platform) == bindparam("platform"), among(dialect, col(Link.account_key)))
 
 
 def _load_history(session: Session, platform: str, key: str) -> list[Link]:

@@ -66,6 +66,12 @@ def refresh(
             return Refreshed.FRESH
         if not take_lease(session, link_id=link_id, holder=holder, now=now, life=LEASE_LIFE):
             return Refreshed.BUSY
+        access = load_access(
+            session, keyring, link_id=link_id, now=now
+        )  # what was read before the lease may be used up
+        if _is_fresh(access, now):
+            release_lease(session, link_id=link_id, holder=holder)
+            return Refreshed.FRESH
     old = access.tokens
     if old is None or old.refresh_token is None:
         return _break_link(transactions, record, link_id, "no refresh token")

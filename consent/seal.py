@@ -18,6 +18,7 @@ from consent.errors import ConsentError
 
 FORMAT = b"\x01\x01"
 NONCE_BYTES = 12
+LENGTH = struct.Struct(">H")
 
 
 class SealError(ConsentError):
@@ -34,8 +35,17 @@ class SealedKey:
 
 def place(table: str, column: str, row_id: str | int, subject_id: int | None) -> bytes:
     """Associated data of one cell. Each part is written with its length, so no two places read the same."""
-    parts = [table, column, str(row_id), "" if subject_id is None else str(subject_id)]
-    return b"".join(struct.pack(">H", len(part.encode())) + part.encode() for part in parts)
+    return place_column(table, column) + place_row(row_id, subject_id)
+
+
+def place_column(table: str, column: str) -> bytes:
+    """The part of a place that a batch shares."""
+    return _measured(table) + _measured(column)
+
+
+def place_row(row_id: str | int, subject_id: int | None) -> bytes:
+    """The part of a place that differs by row."""
+    return _measured(str(row_id)) + _measured("" if subject_id is None else str(subject_id))
 
 
 def seal(key: SealedKey, plaintext: bytes, associated: bytes) -> bytes:
@@ -61,6 +71,11 @@ def open_with(cipher: AESGCM, head: bytes, blob: bytes, associated: bytes) -> by
         return cipher.decrypt(blob[len(head) : body], blob[body:], head + associated)
     except (InvalidTag, ValueError) as cause:
         raise SealError("does not open at this place") from cause
+
+
+def _measured(part: str) -> bytes:
+    encoded = part.encode()
+    return LENGTH.pack(len(encoded)) + encoded
 
 
 def header(key_id: str) -> bytes:

@@ -6,7 +6,7 @@ columns are bound to their row, and why what the hub issues (tokens, codes, sess
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, Index, Text, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 from consent.types import UtcDateTime
@@ -150,6 +150,38 @@ class GrantVersion(SQLModel, table=True):
     reason: str = Field(max_length=80)
 
 
+class GrantTermsRow(SQLModel, table=True):
+    """Sets of words that grants name, kept once each: the id is taken from the content, a row never changes."""
+
+    __tablename__ = "grant_terms"
+
+    terms_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    purposes: str = Field(sa_type=Text)
+    behaviours: str = Field(sa_type=Text)
+    platforms: str = Field(sa_type=Text)
+
+
+class GrantCurrent(SQLModel, table=True):
+    """The latest version of each grant, for the guard: everything it asks lies together, by person.
+
+    A copy of `grant_version`, written by the same function in the same transaction; grants.find_drift compares them.
+    """
+
+    __tablename__ = "grant_current"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    subject_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("person.subject_id"), primary_key=True, autoincrement=False)
+    )
+    recipient: str = Field(primary_key=True, max_length=64)
+    grant_id: str = Field(primary_key=True, max_length=32)
+    version: int
+    state: str = Field(max_length=16)
+    terms_id: int = Field(sa_type=BigInteger)
+    valid_from_us: int = Field(sa_type=BigInteger)
+    valid_until_us: int = Field(sa_type=BigInteger)
+
+
 class Link(SQLModel, table=True):
     """A subject's account at a platform, with valid-time. The partial unique index keeps one owner at a time."""
 
@@ -163,8 +195,9 @@ class Link(SQLModel, table=True):
             sqlite_where=text("valid_until IS NULL"),
             postgresql_where=text("valid_until IS NULL"),
         ),
-        Index("ix_link_account", "platform", "account_key"),
-        Index("ix_link_subject", "subject_id", "platform"),
+        # Each holds all that its batch query asks, so that 50,000 people cost no visit to the rows themselves.
+        Index("ix_link_account", "platform", "account_key", "valid_from", "valid_until", "subject_id", "link_id"),
+        Index("ix_link_subject", "subject_id", "platform", "state", "valid_until"),
     )
 
     link_id: str = Field(primary_key=True, max_length=32)

@@ -7,16 +7,17 @@ clearing it erases everything it sealed, in backups of the database too.
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from consent.batches import among
+from consent.batches import Query, among, dialect_of, load_columns
 from consent.errors import ConsentError
 from consent.keyring import KeyRing
-from consent.seal import SealError, header, open_with, place, seal_with
+from consent.seal import NONCE_BYTES, SealError, header, open_with, place, place_column, place_row, seal_with
 from consent.tables import Person
 
 DATA_KEY_HEADER = header("person-1")
@@ -53,8 +54,13 @@ class SubjectVault:
         plaintexts: Sequence[bytes],
     ) -> list[bytes]:
         """Seal one value per row. Raises ErasedError if any person of the batch has no data key."""
-        rows = zip(row_ids, subject_ids, plaintexts, strict=True)
-        return [self.seal(table, column, row_id=row, subject_id=who, plaintext=text) for row, who, text in rows]
+        shared, random = DATA_KEY_HEADER + place_column(table, column), os.urandom(NONCE_BYTES * len(plaintexts))
+        sealed = []
+        for index, (row, who, text) in enumerate(zip(row_ids, subject_ids, plaintexts, strict=True)):
+            nonce = random[index * NONCE_BYTES : (index + 1) * NONCE_BYTES]
+            encrypted = self._cipher(who).encrypt(nonce, text, shared + place_row(row, who))
+            sealed.append(DATA_KEY_HEADER + nonce + encrypted)
+        return sealed
 
     def open_many(
         self,
@@ -84,9 +90,9 @@ class SubjectVault:
 
 def load_vault(session: Session, keyring: KeyRing, subject_ids: Iterable[int]) -> SubjectVault:
     """Unwrap the data keys of these persons; the erased and the unknown are left out."""
-    wanted = among(session, col(Person.subject_id), sorted(set(subject_ids)))
-    rows = session.execute(select(col(Person.subject_id), col(Person.data_key)).where(wanted)).all()
-    keys = {who: keyring.open(blob, _data_key_place(who)) for who, blob in rows if blob is not None}
+    people, blobs = load_columns(session, _data_keys_query(dialect_of(session)), sorted(set(subject_ids)))
+    pairs = zip(people, blobs, strict=True)
+    keys = {who: keyring.open(blob, _data_key_place(who)) for who, blob in pairs if blob is not None}
     return SubjectVault(_ciphers={who: AESGCM(key) for who, key in keys.items()})
 
 
@@ -98,6 +104,11 @@ def new_data_key(keyring: KeyRing, subject_id: int) -> bytes:
 def rewrap_data_key(keyring: KeyRing, subject_id: int, blob: bytes) -> bytes:
     """The same data key under the newest key-encryption key; what it sealed need not be touched."""
     return keyring.seal(keyring.open(blob, _data_key_place(subject_id)), _data_key_place(subject_id))
+
+
+@cache
+def _data_keys_query(dialect: str) -> Query:
+    return select(col(Person.subject_id), col(Person.data_key)).where(among(dialect, col(Person.subject_id)))
 
 
 def _data_key_place(subject_id: int) -> bytes:

@@ -86,7 +86,7 @@ def take_delivery(
                 _log_batch(session, taken.batch, fetched=held is not None, now=now)
         else:
             outcome = _same_answer(before, delivery)
-        if held is not None and not save_cursor(session, held):
+        if held is not None and not save_cursor(session, hub.ring, held):
             raise Conflict("another worker took this link over")
         failpoint("collect.before_commit")
     failpoint("collect.after_commit")

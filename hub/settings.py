@@ -28,6 +28,9 @@ class Settings(BaseSettings):
         default=timedelta(days=7), description="a window may be final this long after it became provisional"
     )
     window_length: timedelta = Field(default=timedelta(days=1), description="the worker seals an older open window")
+    consent_look_back: timedelta = Field(
+        default=timedelta(days=92), description="acts this far back may be fetched when an account is linked"
+    )
     worker_idle: timedelta = Field(default=timedelta(seconds=1), description="pause of a worker that found no work")
     lease: timedelta = Field(default=timedelta(seconds=60), description="how long a worker may keep a link unheard")
     max_pages_per_fetch: int = 10_000

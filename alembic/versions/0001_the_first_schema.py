@@ -76,6 +76,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("subject_id"),
     )
     op.create_table(
+        "grant_terms",
+        sa.Column("terms_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("purposes", sa.Text(), nullable=False),
+        sa.Column("behaviours", sa.Text(), nullable=False),
+        sa.Column("platforms", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("terms_id"),
+    )
+    op.create_table(
         "hub_sequence",
         sa.Column("name", sa.String(32), nullable=False),
         sa.Column("value", sa.BigInteger(), nullable=False),
@@ -176,8 +184,9 @@ def upgrade() -> None:
         "sync_state",
         sa.Column("platform", sa.String(64), nullable=False),
         sa.Column("link_id", sa.String(32), nullable=False),
-        sa.Column("cursor", sa.Text(), nullable=False),
+        sa.Column("cursor", sa.LargeBinary(), nullable=True),
         sa.Column("due_at", INSTANT, nullable=False),
+        sa.Column("asked_at", INSTANT, nullable=True),
         sa.Column("lease_holder", sa.String(64), nullable=True),
         sa.Column("lease_until", INSTANT, nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
@@ -292,6 +301,23 @@ def upgrade() -> None:
     op.create_index("ix_event_subject", "event", ["subject_id", "start_us"], unique=False)
     op.create_index("ix_event_window", "event", ["window_id"], unique=False)
     op.create_table(
+        "grant_current",
+        sa.Column("subject_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("recipient", sa.String(64), nullable=False),
+        sa.Column("grant_id", sa.String(32), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("terms_id", sa.BigInteger(), nullable=False),
+        sa.Column("valid_from_us", sa.BigInteger(), nullable=False),
+        sa.Column("valid_until_us", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["subject_id"],
+            ["person.subject_id"],
+        ),
+        sa.PrimaryKeyConstraint("subject_id", "recipient", "grant_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "grant_version",
         sa.Column("grant_id", sa.String(32), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -361,9 +387,14 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("link_id"),
     )
-    op.create_index("ix_link_account", "link", ["platform", "account_key"], unique=False)
+    op.create_index(
+        "ix_link_account",
+        "link",
+        ["platform", "account_key", "valid_from", "valid_until", "subject_id", "link_id"],
+        unique=False,
+    )
     op.create_index("ix_link_grant_id", "link", ["grant_id"], unique=False)
-    op.create_index("ix_link_subject", "link", ["subject_id", "platform"], unique=False)
+    op.create_index("ix_link_subject", "link", ["subject_id", "platform", "state", "valid_until"], unique=False)
     op.create_index(
         "uq_link_owner",
         "link",
@@ -657,6 +688,7 @@ def downgrade() -> None:
     op.drop_table("journal_entry")
     op.drop_index("ix_grant_version_subject", table_name="grant_version")
     op.drop_table("grant_version")
+    op.drop_table("grant_current")
     op.drop_index("ix_event_window", table_name="event")
     op.drop_index("ix_event_subject", table_name="event")
     op.drop_table("event")
@@ -689,6 +721,7 @@ def downgrade() -> None:
     op.drop_table("log_leaf")
     op.drop_table("log_head")
     op.drop_table("hub_sequence")
+    op.drop_table("grant_terms")
     op.drop_table("dirty_subject")
     op.drop_index(
         "uq_open_window",

@@ -7,7 +7,7 @@ unknown and a suspended participant get the same answer.
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from connectors.base import ConnectorError, Delivery, Inbound, Reply, problem
+from connectors.base import ConnectorError, Delivery, Inbound, Receiver, Reply, problem
 from hub.api.bodies import BodyTooLarge, read_bounded
 from hub.context import Hub
 from hub.db import reading
@@ -47,15 +47,13 @@ def answer(hub: Hub, participant: str, inbound: Inbound) -> Reply:
             platform = open_platform(session, hub.ring, participant)
     except NotFound:
         return _no_door()
-    if platform.status is not Status.ACTIVE or not hasattr(platform.connector, "receive"):
+    if platform.status is not Status.ACTIVE or not isinstance(platform.connector, Receiver):
         return _no_door()
-    return _take(hub, platform, inbound)
+    return _take(hub, platform, platform.connector, inbound)
 
 
-def _take(hub: Hub, platform: Platform, inbound: Inbound) -> Reply:
+def _take(hub: Hub, platform: Platform, receiver: Receiver, inbound: Inbound) -> Reply:
     now = hub.clock()
-    receiver = platform.connector
-    assert hasattr(receiver, "receive")  # noqa: S101 - checked by the caller
     try:
         received = receiver.receive(inbound, now=now)
     except ConnectorError as error:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hub.clearing.clusters import is_better, root_of
-from hub.clearing.compiled import compiled, number
+from hub.clearing.compiled import compiled, compiled_entry, number
 from hub.clearing.rows import DAY, I8, NEW, UNTOLD, US, Rules, Table
 from hub.clearing.vocabulary import COUNTED, HELD, OVERLAPPED, Reason, Rule
 
@@ -141,6 +141,15 @@ def half_even(quantity: int, rate: int) -> int:
     if twice > MICRO or (twice == MICRO and floor % 2 == 1):
         floor += 1
     return int(floor)
+
+
+@compiled_entry
+def fill_references(rows: Table, rules: Rules) -> None:
+    """Fill in the methodology's amount of every record that tells a quantity; the same as quantification gives."""
+    for i in range(len(rows)):
+        rate = rules.worth[rows[i].behaviour, rows[i].unit].rate
+        if rows[i].quantity >= 0 and rate >= 0:
+            rows[i].reference = half_even(rows[i].quantity, rate)
 
 
 @compiled

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hub.clearing.compiled import ZERO, compiled
-from hub.clearing.rows import DAY, I64, LIVE_CANONICAL, NEW, Table
+from hub.clearing.rows import DAY, I64, NEW, Table
 
 # Per record; all but `parent`, `joined` and `twin` have meaning at roots only. `joined`: the reason by which the record
 # joined its act; `twin`: an earlier record of its platform says exactly the same; `precise`: the best-ranked record that
@@ -45,9 +45,8 @@ def root_of(clusters: Table, i: int) -> int:
 @compiled
 def is_better(rows: Table, i: int, j: int) -> bool:
     """Say whether record i counts rather than j: a live event first, then role, begin, number."""
-    i_live, j_live = rows[i].live == LIVE_CANONICAL, rows[j].live == LIVE_CANONICAL
-    if i_live != j_live:
-        return bool(i_live)
+    if rows[i].live != rows[j].live:
+        return bool(rows[i].live > rows[j].live)
     if rows[i].rank != rows[j].rank:
         return bool(rows[i].rank < rows[j].rank)
     if rows[i].start != rows[j].start:

@@ -17,7 +17,7 @@ from hub.clearing.codes import Catalogue, build_catalogue
 from hub.clearing.customs import Customs, new_customs, watch_customs
 from hub.clearing.encode import PlatformNames, encode_records, sorted_rows
 from hub.clearing.facts import Evidence, Facts, conclude, count_keys, find_rides, name_customs
-from hub.clearing.outcome import TIERS, decision_columns, decision_frame, event_columns, event_frame, rejected_frame
+from hub.clearing.outcome import TIERS, decision_columns, decision_frame, event_columns, event_frame, rejected_columns
 from hub.clearing.rows import Rules, Table
 from hub.clearing.rules import build_rules
 from hub.clearing.sweep import clear_rows
@@ -70,7 +70,8 @@ def clear(
     decisions = decision_frame(decision_columns(rows, clusters, events), policy)
     begun = event_frame(event_columns(rows, clusters, events), catalogue, policy, rates)
     return Cleared(
-        decisions=pl.concat([decisions, rejected_frame(bad)]).sort("record_id"), events=begun.sort("event_id")
+        decisions=pl.concat([decisions, decision_frame(rejected_columns(bad), policy)]).sort("record_id"),
+        events=begun.sort("event_id"),
     )
 
 

@@ -8,10 +8,10 @@ import polars as pl
 
 from hub.clearing.codes import Catalogue
 from hub.clearing.rows import I8, I64, NEW, Table
-from hub.clearing.vocabulary import DUPLICATE, REASON_WORDS, RULE_WORDS, VERDICTS, Reason, Rule
+from hub.clearing.vocabulary import DUPLICATE, REASON_WORDS, REJECTED, RULE_WORDS, VERDICTS, Reason, Rule
 from standards.methodology import Methodology
 from standards.policy import ClearingPolicy
-from standards.schema import DECISION_SCHEMA, EVENT_SCHEMA, Verdict
+from standards.schema import DECISION_SCHEMA, EVENT_SCHEMA
 
 Columns = dict[str, npt.NDArray[Any]]
 JOINING = {
@@ -49,7 +49,9 @@ def decision_columns(rows: Table, clusters: Table, events: Table) -> Columns:
     record = rows["record"]
     mine, joined = roots[new], clusters["joined"][new]
     own = mine == new
-    event = record[mine]
+    # The event of a live record is known, even if its canonical record is not at hand.
+    named = np.where(rows["live"] == NEW, record, rows["event"])
+    event = named[mine]
     by = events["by"][mine]
     # An overlapped act names the record that has its grams.
     other = own & (by >= 0)
@@ -60,7 +62,7 @@ def decision_columns(rows: Table, clusters: Table, events: Table) -> Columns:
         "rule": np.where(own, events["rule"][mine], TIERS[joined]).astype(np.int8),
         "reason": np.where(own, events["reason"][mine], joined).astype(np.int8),
         "counted_mg": np.where(own, events["mg"][mine], 0),
-        "canonical_record_id": np.where(other, record[roots[np.where(other, by, 0)]], event),
+        "canonical_record_id": np.where(other, named[roots[np.where(other, by, 0)]], event),
     }
 
 
@@ -83,7 +85,8 @@ def decision_frame(columns: Columns, policy: ClearingPolicy) -> pl.DataFrame:
     """Return coded decisions as DECISION."""
     named = {"verdict": VERDICTS, "rule": rule_words(policy), "reason": REASON_WORDS}
     frame = {name: words(values, named[name]) if name in named else values for name, values in columns.items()}
-    return pl.DataFrame(frame).cast(dict(DECISION_SCHEMA))
+    absent = [pl.lit(None, kind).alias(name) for name, kind in DECISION_SCHEMA.items() if name not in columns]
+    return pl.DataFrame(frame).with_columns(absent).select(list(DECISION_SCHEMA)).cast(dict(DECISION_SCHEMA))
 
 
 def event_frame(
@@ -98,19 +101,15 @@ def event_frame(
     return frame.cast(dict(EVENT_SCHEMA))
 
 
-def rejected_frame(bad: Table) -> pl.DataFrame:
-    """Return BAD, the records that cannot be cleared, as DECISION."""
-    none = pl.lit(None, pl.Int64)
-    frame = pl.DataFrame({"record_id": bad["record"].copy(), "reason": words(bad["reason"], REASON_WORDS)})
-    return frame.select(
-        "record_id",
-        event_id=none,
-        verdict=pl.lit(Verdict.REJECTED.value),
-        rule=pl.lit(RULE_WORDS[Rule.INPUT]),
-        reason="reason",
-        counted_mg=pl.lit(0, pl.Int64),
-        canonical_record_id=none,
-    ).cast(dict(DECISION_SCHEMA))
+def rejected_columns(bad: Table) -> Columns:
+    """Return BAD, the records that cannot be cleared, as DECISION without the columns that are null for them."""
+    return {
+        "record_id": bad["record"].copy(),
+        "verdict": np.full(len(bad), REJECTED, np.int8),
+        "rule": np.full(len(bad), Rule.INPUT, np.int8),
+        "reason": bad["reason"].copy(),
+        "counted_mg": np.zeros(len(bad), np.int64),
+    }
 
 
 def words(codes: npt.NDArray[Any], names: tuple[str, ...]) -> pl.Series:

@@ -7,8 +7,8 @@ count too much; keys whose counter stays low are certainly sound, and only the r
 import numpy as np
 import numpy.typing as npt
 
-from hub.clearing.compiled import compiled, compiled_entry
 from hub.clearing.clusters import sort_pairs
+from hub.clearing.compiled import compiled, compiled_entry
 from hub.clearing.rows import I64, Table
 
 Counters = npt.NDArray[np.uint8]

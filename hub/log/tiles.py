@@ -14,6 +14,7 @@ from hub.log.proofs import NodeReader
 
 FULL_WIDTH = 1 << ROW_HEIGHT
 MAX_ENTRY_BYTES = 0xFFFF
+MAX_NUMBER = 2**63 // FULL_WIDTH - 1  # the last entry of any tile still has a 64-bit index
 ENTRIES = -1  # in place of a level: the entry bundles themselves
 _LENGTH_BYTES = 2
 _PATH = re.compile(r"tile/(entries|0|[1-9][0-9]?)/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII)
@@ -63,7 +64,8 @@ def parse_path(path: str) -> TilePath | None:
         n=int(number.replace("x", "").replace("/", "")),
         width=int(width) if width else FULL_WIDTH,
     )
-    return parsed if parsed.level < 64 and parsed.width <= FULL_WIDTH and str(parsed) == path else None
+    exists = parsed.level < 64 and parsed.width <= FULL_WIDTH and parsed.n <= MAX_NUMBER
+    return parsed if exists and str(parsed) == path else None
 
 
 def level_count(size: int) -> int:

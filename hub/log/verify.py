@@ -6,11 +6,12 @@ wrong. Memory does not grow with the log: 256 entries and one tile of each level
 """
 
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from hub.log.checkpoint import Checkpoint, open_checkpoint
-from hub.log.merkle import EMPTY, HASH_BYTES, Frontier, extend, leaf_hash
+from hub.log.merkle import EMPTY, HASH_BYTES, ROW_HEIGHT, extend, fold, leaf_hash
 from hub.log.note import NoteError, VerifierKey, parse_vkey
 from hub.log.source import Fetch, open_source
 from hub.log.tiles import (
@@ -30,8 +31,9 @@ class Fault:
     """The first thing that is wrong.
 
     `place` is a path below the log's prefix; `entry` is the index in the log of the bad entry, `hash_index` the
-    position in the tile of the bad hash. Reasons: bad_checkpoint, missing, malformed, wrong_entry, wrong_hash,
-    entry_and_hash_differ (the root vouches for neither), wrong_root, rolled_back, forked.
+    position in the tile of the bad hash. Reasons: bad_checkpoint, missing, malformed, wrong_entry, wrong_block
+    (somewhere in the block of entries that begins at `entry`), wrong_hash, entry_and_hash_differ (the root vouches for
+    neither), wrong_root, rolled_back, forked.
     """
 
     place: str
@@ -55,6 +57,10 @@ class Report:
     def holds(self) -> bool:
         """Tell whether everything fits."""
         return self.fault is None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {**asdict(self), "holds": self.holds}
 
 
 def verify_log(source: str | Path | Fetch, vkey: str, *, seen: bytes | None = None) -> Report:
@@ -129,7 +135,7 @@ class _Walk:
             self._grow(hashes)
         for level, hashes in self._open_tiles.items():
             if hashes:
-                n = (size >> (8 * level)) // FULL_WIDTH
+                n = (size >> (ROW_HEIGHT * level)) // FULL_WIDTH
                 self._compare(TilePath(level=level, n=n, width=len(hashes)), hashes)
         return self._judge(forked=forked)
 
@@ -161,7 +167,7 @@ class _Walk:
             tile = self._open_tiles.setdefault(level, [])
             tile += new
             if len(tile) == FULL_WIDTH:  # bundles are aligned, so a level fills up exactly
-                n = (growth.frontier.size >> (8 * level)) // FULL_WIDTH - 1
+                n = (growth.frontier.size >> (ROW_HEIGHT * level)) // FULL_WIDTH - 1
                 self._compare(TilePath(level=level, n=n), tile)
                 tile.clear()
         self._frontier = growth.frontier
@@ -198,20 +204,30 @@ class _Walk:
         return None
 
     def _blame(self, path: TilePath, at: int, *, entries_hold: bool) -> Fault:
-        if entries_hold or path.level > 0:
+        if entries_hold:
             detail = f"hash {at} of {path} is not the hash of what it stands for"
             return Fault(place=str(path), reason="wrong_hash", detail=detail, hash_index=at)
-        index = path.n * FULL_WIDTH + at
-        bundle = str(TilePath(level=ENTRIES, n=path.n, width=path.width))
-        if self._root_of_tiles() == self._checkpoint.root:
+        index = (path.n * FULL_WIDTH + at) << (ROW_HEIGHT * path.level)
+        n = index // FULL_WIDTH
+        width = min(FULL_WIDTH, self._checkpoint.size - n * FULL_WIDTH)
+        bundle = str(TilePath(level=ENTRIES, n=n, width=width))
+        if self._root_over_tiles(path.level) != self._checkpoint.root:
+            detail = f"entry {index} and hash {at} of {path} differ, and the signed root vouches for neither"
+            return Fault(place=bundle, reason="entry_and_hash_differ", detail=detail, entry=index, hash_index=at)
+        if path.level == 0:
             detail = f"entry {index} is not the one that was logged"
             return Fault(place=bundle, reason="wrong_entry", detail=detail, entry=index)
-        detail = f"entry {index} and hash {at} of {path} differ, and the signed root vouches for neither"
-        return Fault(place=bundle, reason="entry_and_hash_differ", detail=detail, entry=index, hash_index=at)
+        # Entries and lower tiles were changed together; only the level above still knows.
+        end = index + (1 << (ROW_HEIGHT * path.level))
+        detail = f"an entry from {index} to {end - 1} is not the one that was logged"
+        return Fault(place=bundle, reason="wrong_block", detail=detail, entry=index)
 
-    def _root_of_tiles(self) -> bytes:
-        frontier: Frontier = EMPTY
-        for path in tiles_of_level(level=0, size=self._checkpoint.size):
+    def _root_over_tiles(self, level: int) -> bytes:
+        """Return the root if the tiles of this level are taken for true, and the entries only beyond them."""
+        frontier = EMPTY
+        for path in tiles_of_level(level=level, size=self._checkpoint.size):
             data, _ = self._read(path)
             frontier = extend(frontier, split_tile(data[: path.width * HASH_BYTES])).frontier
-        return frontier.root()
+        beyond = self._checkpoint.size & ((1 << (ROW_HEIGHT * level)) - 1)
+        rest = self._frontier.pending[len(self._frontier.pending) - beyond.bit_count() :]
+        return fold((*frontier.pending, *rest))

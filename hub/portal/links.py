@@ -14,9 +14,9 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from connectors.base import ConnectorError
+from connectors.base import ConnectorError, DeviceLink, Transport
 from consent.changes import Change
-from consent.grants import IllegalTransition
+from consent.grants import GrantTerms, IllegalTransition
 from consent.links import AlreadyLinked, load_links
 from consent.platform_client import LinkRefused, complete_link, exchange_code, start_link, take_attempt
 from consent.platforms import PlatformRefused, discover
@@ -92,7 +92,7 @@ def _checked(hub: Hub, request: Request, platform_id: str, form: dict[str, str],
 
 
 def _ask(hub: Hub, current: Visit, platform: Platform, _form: dict[str, str]) -> Response:
-    terms = draft_terms(platform, hub.clock())
+    terms = _terms(hub, platform)
     names = load_behaviours()
     origin = platform.document.oauth.issuer if platform.document.oauth else ""
     return page(
@@ -128,7 +128,7 @@ def _decide(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) 
     with writing(hub.engine) as session:
         address = start_link(
             session, hub.ring, config=config, metadata=metadata, web_session=current.info,
-            terms=draft_terms(platform, now), now=now,
+            terms=_terms(hub, platform), now=now,
         )  # fmt: skip
     return go(address)
 
@@ -157,18 +157,18 @@ def _callback(hub: Hub, current: Visit, platform_id: str, answer: dict[str, str]
 
 
 def _device_code(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) -> Response:
-    fetch_account = getattr(platform.connector, "fetch_account", None)
-    if platform.document.oauth is not None or fetch_account is None or current.subject_id is None:
+    connector = platform.connector
+    if platform.document.oauth is not None or not isinstance(connector, DeviceLink) or current.subject_id is None:
         return _refused()
     try:
-        account = fetch_account(form.get("code", ""))
+        account = connector.fetch_account(form.get("code", ""))
     except ConnectorError:
         return _away()
     if account is None:
         return _refused()
     waiting = Waiting.of_device(
         subject_id=current.subject_id, platform=platform.platform_id, account=account,
-        terms=draft_terms(platform, hub.clock()),
+        terms=_terms(hub, platform),
     )  # fmt: skip
     return _is_this_right(hub, current, platform, waiting)
 
@@ -197,7 +197,7 @@ def _confirm(hub: Hub, current: Visit, platform: Platform, form: dict[str, str])
                     session, hub.ring, attempt=waiting.attempt, linked=waiting.linked, now=now
                 )
                 _log(session, changes, now)
-                if hasattr(platform.connector, "fetch") and waiting.linked.scope:
+                if platform.connector.describe().transport is Transport.PULL:
                     ensure_state(session, platform.platform_id, link.link_id, now)
     except AlreadyLinked:
         return _stop("Already linked", "That platform account belongs to another Tanlian account.", "/links", status=409)
@@ -219,6 +219,10 @@ def _revoke(hub: Hub, current: Visit, platform: Platform, _form: dict[str, str])
                 continue  # withdrawn in another window of the browser meanwhile: nothing is left to end
             _log(session, changes, now)
     return go("/links")
+
+
+def _terms(hub: Hub, platform: Platform) -> GrantTerms:
+    return draft_terms(platform, hub.clock(), look_back=hub.settings.consent_look_back)
 
 
 def _log(session: Session, changes: Sequence[Change], now: datetime) -> None:

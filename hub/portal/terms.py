@@ -6,12 +6,11 @@ from consent.grants import HUB, GrantTerms, Purpose
 from hub.participants import Platform
 
 NOTICE = "link-1"
-# Acts of the last months may be fetched; the consent ends after a year and must be given anew.
-LOOK_BACK = timedelta(days=92)
+# The consent ends after a year and must be given anew.
 DURATION = timedelta(days=365)
 
 
-def draft_terms(platform: Platform, now: datetime) -> GrantTerms:
+def draft_terms(platform: Platform, now: datetime, *, look_back: timedelta) -> GrantTerms:
     """Return the terms that the consent page shows and that the grant will have, word for word."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     return GrantTerms(
@@ -19,7 +18,7 @@ def draft_terms(platform: Platform, now: datetime) -> GrantTerms:
         purposes=frozenset({Purpose.COLLECT, Purpose.CLEAR, Purpose.CREDIT}),
         behaviours=frozenset(platform.document.behaviours),
         platforms=frozenset({platform.platform_id}),
-        valid_from=today - LOOK_BACK,
+        valid_from=today - look_back,
         valid_until=today + DURATION,
         notice_version=NOTICE,
         language="en",

@@ -1,6 +1,6 @@
 """Cursors, leases and back-off of what the hub fetches. I/O: the database.
 
-A cursor commits with the rows it stands for. Two workers never hold one link: a lease is taken by compare-and-set and
+A cursor commits with the rows it stands for, and is sealed: one of them carries open metro entries by card number. Two workers never hold one link: a lease is taken by compare-and-set and
 has an end, so a worker that died gives it back by being silent.
 """
 
@@ -9,11 +9,13 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, update
+from sqlalchemy import case, or_, update
 from sqlalchemy.orm import Session
 from sqlmodel import col, select
 
 from connectors.base import Cursor
+from consent.keyring import KeyRing
+from consent.seal import place
 from hub.sync.tables import SyncState
 
 FIRST_PAUSE = timedelta(seconds=2)
@@ -28,6 +30,7 @@ class Due:
     link_id: str
     cursor: Cursor | None
     failures: int
+    taken_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,12 @@ def ensure_state(session: Session, platform: str, link_id: str, now: datetime) -
         session.flush()
 
 
-def lease_due(session: Session, worker: str, *, now: datetime, lease: timedelta) -> Due | None:
+def make_due(session: Session, now: datetime) -> None:
+    """Ask for everything now, whatever its turn: a platform said that there is something new, or an operator asked."""
+    session.execute(update(SyncState).values(due_at=now, asked_at=now))
+
+
+def lease_due(session: Session, ring: KeyRing, worker: str, *, now: datetime, lease: timedelta) -> Due | None:
     """Take the longest-waiting link that is due and free; None if there is none."""
     free = or_(col(SyncState.lease_until).is_(None), col(SyncState.lease_until) < now)
     wanted = (
@@ -62,12 +70,13 @@ def lease_due(session: Session, worker: str, *, now: datetime, lease: timedelta)
     state.lease_holder = worker
     state.lease_until = now + lease
     session.flush()
-    loaded = json.loads(state.cursor)
-    cursor = None if loaded is None else Cursor(loaded)
-    return Due(platform=state.platform, link_id=state.link_id, cursor=cursor, failures=state.failures)
+    cursor = None
+    if state.cursor is not None:
+        cursor = Cursor(json.loads(ring.open(state.cursor, _place(state.platform, state.link_id))))
+    return Due(platform=state.platform, link_id=state.link_id, cursor=cursor, failures=state.failures, taken_at=now)
 
 
-def save_cursor(session: Session, held: Held) -> bool:
+def save_cursor(session: Session, ring: KeyRing, held: Held) -> bool:
     """Move the cursor on, if this worker still holds the lease; False means it lost it and must roll back."""
     result = session.execute(
         update(SyncState)
@@ -76,21 +85,23 @@ def save_cursor(session: Session, held: Held) -> bool:
             col(SyncState.link_id) == held.due.link_id,
             col(SyncState.lease_holder) == held.worker,
         )
-        .values(cursor=json.dumps(held.cursor))
+        .values(cursor=ring.seal(json.dumps(held.cursor).encode(), _place(held.due.platform, held.due.link_id)))
     )
     return bool(result.rowcount == 1)  # type: ignore[attr-defined]
 
 
 def release(session: Session, due: Due, worker: str, *, now: datetime, next_in: timedelta, error: str | None) -> None:
-    """Give a link back: read to its end (error None), or failed and to be tried again later."""
+    """Give a link back: read to its end as of when it was taken (error None), or failed and to be tried later."""
     failures = 0 if error is None else due.failures + 1
+    # Whoever asked while this run was under way is served by the next one.
+    asked_since = col(SyncState.asked_at) > due.taken_at
     values = {
         "lease_holder": None,
         "lease_until": None,
-        "due_at": now + next_in,
+        "due_at": case((asked_since, now), else_=now + next_in),
         "failures": failures,
         "last_error": error,
-    } | ({"last_success_at": now} if error is None else {})
+    } | ({"last_success_at": due.taken_at} if error is None else {})
     session.execute(
         update(SyncState)
         .where(
@@ -106,3 +117,7 @@ def back_off(failures: int) -> timedelta:
     """Return how long to wait after so many failures: doubling, capped, with full jitter above half."""
     pause = min(FIRST_PAUSE * (2 ** min(failures, 16)), LONGEST_PAUSE)
     return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+
+
+def _place(platform: str, link_id: str) -> bytes:
+    return place("sync_state", "cursor", f"{platform}/{link_id}", None)

@@ -11,6 +11,7 @@ from itertools import islice
 from sqlalchemy.orm import Session
 
 from connectors.base import (
+    Fetcher,
     LinkAccess,
     Page,
     Reauthorise,
@@ -41,7 +42,7 @@ def fetch_next(hub: Hub, worker: str, *, poll: timedelta = POLL) -> bool:
     """Lease one due link, read it to its end, give it back; False if nothing was due."""
     now = hub.clock()
     with writing(hub.engine) as session:
-        due = lease_due(session, worker, now=now, lease=hub.settings.lease)
+        due = lease_due(session, hub.ring, worker, now=now, lease=hub.settings.lease)
     if due is None:
         return False
     next_in, error = poll, None
@@ -69,7 +70,7 @@ def _fetch(hub: Hub, worker: str, due: Due) -> None:
     if platform.status is not Status.ACTIVE:
         raise Stop("suspended")
     fetcher = platform.connector
-    if not hasattr(fetcher, "fetch"):
+    if not isinstance(fetcher, Fetcher):
         raise Stop("not_a_fetcher")
     access = _access(hub, platform, due.link_id) if due.link_id else None
     pages = fetcher.fetch(access, due.cursor, now=hub.clock())

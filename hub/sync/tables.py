@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Text
+from sqlalchemy import BigInteger
 from sqlmodel import Field, SQLModel
 
 from consent.types import UtcDateTime
@@ -31,8 +31,9 @@ class SyncState(SQLModel, table=True):
 
     platform: str = Field(primary_key=True, max_length=64)
     link_id: str = Field(primary_key=True, max_length=32)
-    cursor: str = Field(default="null", sa_type=Text)
+    cursor: bytes | None = None
     due_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime, description="when somebody asked for it now")
     lease_holder: str | None = Field(default=None, max_length=64)
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     failures: int = 0

@@ -4,6 +4,7 @@ Small sets stay in memory. Large ones go to one file per range of buckets, so th
 and not on the number of records; a crash leaves the folder behind, and nothing in it is ever an input.
 """
 
+import shutil
 from pathlib import Path
 from threading import Lock
 
@@ -61,6 +62,12 @@ class Shelf:
             rows.tofile(self._path(number))
         else:
             self._held[number] = [rows]
+
+    def clear(self) -> None:
+        """Let all rows go."""
+        self._held = [[] for _ in range(self.ranges)]
+        if self._folder:
+            shutil.rmtree(self._folder)
 
     def _put(self, number: int, rows: Table) -> None:
         with self._locks[number]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -96,11 +95,6 @@ def root_of_digests(digests: list[bytes]) -> str:
         pairs = [hashlib.sha256(b"\x01" + a + b).digest() for a, b in zip(level[::2], level[1::2], strict=False)]
         level = pairs + level[len(pairs) * 2 :]
     return level[0].hex()
-
-
-def write_positions(positions: pl.DataFrame, path: Path) -> None:
-    """Write one row per platform."""
-    positions.write_parquet(path)
 
 
 def write_manifest(manifest: dict[str, Any], folder: Path) -> None:

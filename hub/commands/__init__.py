@@ -1,0 +1,1 @@
+"""The commands of `tanlian`, a module per subject."""

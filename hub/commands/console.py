@@ -1,0 +1,75 @@
+"""What all commands share: where they print, how they fail, how long work shows progress. I/O: terminal."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from hub.context import Hub, open_hub
+from hub.errors import TanlianError
+
+out = Console()
+err = Console(stderr=True, highlight=False)
+
+AS_JSON = typer.Option(False, "--json", help="Print JSON instead of tables.")
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document, Chinese as it is."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=1, default=str) + "\n")
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say in one line on stderr what is wrong, and end."""
+    sys.stderr.write(f"tanlian: {' '.join(message.split())}\n")
+    raise SystemExit(code)
+
+
+@contextmanager
+def opened_hub() -> Iterator[Hub]:
+    """Open the hub that the settings name, and close its database at the end."""
+    hub = open_hub()
+    try:
+        yield hub
+    finally:
+        hub.engine.dispose()
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]], *, numbers: frozenset[int] = frozenset()) -> None:
+    """Print a table; the columns in `numbers` are aligned to the right."""
+    shown = Table(title=title, title_justify="left", header_style="bold")
+    for index, name in enumerate(columns):
+        shown.add_column(name, justify="right" if index in numbers else "left")
+    for row in rows:
+        shown.add_row(*[str(value) for value in row])
+    out.print(shown)
+
+
+@contextmanager
+def progress_bars(*, quiet: bool) -> Iterator[Progress]:
+    """Show bars on stderr while work lasts; they leave with it."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, disable=quiet, transient=not err.is_terminal) as bars:
+        yield bars
+
+
+def told_errors(run: Callable[[], Any]) -> Any:
+    """Run a command; a failure of the world becomes one line, a bug keeps its traceback."""
+    try:
+        return run()
+    except TanlianError as error:
+        fail(str(error))
+    except BrokenPipeError:
+        raise SystemExit(0) from None

@@ -1,0 +1,169 @@
+"""connectors, mappings, standards, clear: what the hub knows, and bulk clearing. I/O: files, terminal."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+
+from connectors.base import Fetcher
+from connectors.registry import list_connectors
+from hub.clearing.engines.local import clear_files
+from hub.commands.console import AS_JSON, opened_hub, out, print_json, progress_bars, table
+from hub.db import reading
+from hub.errors import UsageProblem
+from hub.participants import open_platform
+from mappings import MappingError, list_mappings, load_mapping, translate
+from standards.behaviours import accepted_behaviours, load_behaviours
+from standards.factors import load_factors
+from standards.methodology import load_methodology
+
+connectors = typer.Typer(help="Formats the hub speaks.", no_args_is_help=True)
+mappings = typer.Typer(help="Platforms' words to ours.", no_args_is_help=True)
+standards = typer.Typer(help="Behaviours, factors, methodology.", no_args_is_help=True)
+
+
+@connectors.command("list")
+def list_kinds(as_json: bool = AS_JSON) -> None:
+    """List the connectors; `profile` marks the hub's own forms, for platforms without a public record API."""
+    rows = [{"name": k.name, "transport": str(k.transport), "profile": k.profile} for k in list_connectors()]
+    if as_json:
+        print_json(rows)
+        return
+    table("Connectors", ["name", "transport", "kind"], [[r["name"], r["transport"], "profile" if r["profile"] else "official format"] for r in rows])  # noqa: E501
+
+
+@connectors.command("check")
+def check(name: str, as_json: bool = AS_JSON) -> None:
+    """Ask a configured platform whether it can be reached and answers as its connector expects."""
+    with opened_hub() as hub, reading(hub.engine) as session:
+        platform = open_platform(session, hub.ring, name)
+    connector = platform.connector
+    description = connector.describe()
+    result: dict[str, Any] = {
+        "platform": name,
+        "connector": description.name,
+        "transport": str(description.transport),
+        "official": description.official,
+    }
+    if isinstance(connector, Fetcher):
+        checked = connector.check()
+        result |= {"ok": checked.ok, "findings": list(checked.findings)}
+    else:
+        result |= {"ok": True, "findings": ["this platform delivers by itself; nothing is asked of it"]}
+    if as_json:
+        print_json(result)
+    else:
+        out.print(f"{name}: {'ok' if result['ok'] else 'not ok'} ({description.title})")
+        for finding in result["findings"]:
+            out.print(f"  {finding}")
+    if not result["ok"]:
+        raise SystemExit(1)
+
+
+@mappings.command("list")
+def list_names(as_json: bool = AS_JSON) -> None:
+    """List the mappings that come with the hub."""
+    if as_json:
+        print_json(list(list_mappings()))
+        return
+    for name in list_mappings():
+        out.print(name)
+
+
+@mappings.command("test")
+def test(mapping: str, sample: Path, as_json: bool = AS_JSON) -> None:
+    """Translate a sample (a JSON array or NDJSON of the platform's own rows); shows records and quarantined rows."""
+    try:
+        loaded = load_mapping(mapping)
+    except MappingError as error:
+        raise UsageProblem(str(error)) from None
+    rows = _sample_rows(sample)
+    with opened_hub() as hub:
+        translation = translate(loaded, pl.Series(rows, dtype=pl.Binary), token_key=bytes(32), now=hub.clock())
+    if as_json:
+        print_json({"records": translation.records.to_dicts(), "quarantined": translation.quarantined.to_dicts()})
+        return
+    shown = ["row", "source_id", "behaviour", "start_at", "end_at", "quantity_micro", "unit", "claimed_mg"]
+    table(f"{len(translation.records)} records", shown, [list(r) for r in translation.records.select(shown).rows()])
+    bad = translation.quarantined.select("row", "reason", "detail")
+    table(f"{len(bad)} quarantined", ["row", "reason", "detail"], [list(r) for r in bad.rows()])
+
+
+def _sample_rows(sample: Path) -> list[bytes]:
+    try:
+        content = sample.read_bytes()
+    except OSError as cause:
+        raise UsageProblem(f"{sample}: {cause.strerror}") from None
+    if content.lstrip().startswith(b"["):
+        try:
+            return [json.dumps(row, ensure_ascii=False).encode() for row in json.loads(content)]
+        except ValueError as cause:
+            raise UsageProblem(f"{sample}: not a JSON array ({cause})") from None
+    return [line for line in content.splitlines() if line.strip()]
+
+
+@standards.command("show")
+def show(
+    behaviour: Annotated[str | None, typer.Argument(help="A behaviour code, such as MOB-BIKE.")] = None,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Show the behaviour list, or one behaviour with its methodology and every published figure."""
+    if behaviour is None:
+        _show_list(as_json=as_json)
+        return
+    known = load_behaviours().get(behaviour)
+    if known is None:
+        raise UsageProblem(f"there is no behaviour {behaviour!r}; there are {', '.join(load_behaviours())}")
+    factors = load_factors().filter(pl.col("behaviour") == behaviour)
+    rates = load_methodology().rates.filter(pl.col("behaviour") == behaviour)
+    if as_json:
+        print_json({"code": known.code, "zh": known.zh, "en": known.en, "units": known.units, "rates": rates.to_dicts(), "factors": factors.to_dicts()})  # noqa: E501
+        return
+    out.print(f"[bold]{known.code}[/bold] {known.zh} / {known.en}; units {', '.join(known.units)}; support {known.support}")
+    table(f"The hub's methodology {load_methodology().version}", ["unit", "mg per unit", "factor"], [[r["unit"], f"{r['mg_per_unit']:,}", r["factor_id"]] for r in rates.to_dicts()], numbers=frozenset({1}))  # noqa: E501
+    rows = [[f["issuer"], f["unit"], "" if f["mg_per_unit"] is None else f"{f['mg_per_unit']:,}", f["bound"], f["region"], f["source"]] for f in factors.to_dicts()]  # noqa: E501
+    table("Published figures", ["issuer", "unit", "mg per unit", "bound", "region", "source"], rows, numbers=frozenset({2}))
+
+
+def _show_list(*, as_json: bool) -> None:
+    rates = load_methodology().by_unit
+    rows = [
+        {"code": b.code, "zh": b.zh, "en": b.en, "unit": b.units[0], "mg_per_unit": rates.get((b.code, b.units[0])), "group": b.group}
+        for b in accepted_behaviours().values()
+    ]  # fmt: skip
+    if as_json:
+        print_json(rows)
+        return
+    cells = [[r["code"], r["zh"], r["en"], r["unit"], "" if r["mg_per_unit"] is None else f"{r['mg_per_unit']:,}", r["group"] or ""] for r in rows]  # noqa: E501
+    table(f"Behaviours under {load_methodology().version}", ["code", "中文", "English", "unit", "mg per unit", "excludes within"], cells, numbers=frozenset({4}))  # noqa: E501
+
+
+def clear(
+    records: Annotated[Path, typer.Option(help="Folder with Parquet files of reduction records.")],
+    output: Annotated[Path, typer.Option("--out", help="Folder to write; must not exist or be an earlier result.")],
+    history: Annotated[list[Path] | None, typer.Option(help="Earlier runs, each with records/ and out/.")] = None,
+    engine: Annotated[str, typer.Option(help="Where to clear: local.")] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; by default one per core.")] = None,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Clear files in bulk: Parquet in, decisions, events, positions and a manifest out. No database."""
+    if engine != "local":
+        raise typer.BadParameter(f"there is no engine {engine!r}; choose local", param_hint="--engine")
+    with progress_bars(quiet=as_json) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(step: str, done: int, total: int) -> None:
+            task = tasks.get(step)
+            if task is None:
+                task = tasks[step] = bars.add_task(step, total=total)
+            bars.update(task, completed=done, total=total)
+
+        manifest = clear_files(records, output, history=tuple(history or ()), workers=workers, progress=report)
+    if as_json:
+        print_json(manifest)
+        return
+    rate = manifest["records"] / max(manifest["seconds"], 1e-9)
+    out.print(f"{manifest['records']:,} records in {manifest['seconds']:.1f} s ({rate:,.0f}/s): {manifest['events']:,} events, {manifest['counted_mg']:,} mg counted")  # noqa: E501
+    table("Verdicts", ["verdict", "records"], [[k, f"{v:,}"] for k, v in manifest["verdicts"].items()], numbers=frozenset({1}))

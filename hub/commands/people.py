@@ -1,0 +1,145 @@
+"""participants, clients, people: who takes part. I/O: files, terminal, the database."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consent.clients import RegistrationRefused, register_client
+from consent.people import PersonRefused, add_person
+from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
+from hub.context import Hub
+from hub.db import reading, writing
+from hub.errors import UsageProblem
+from hub.participants import (
+    ParticipantDocument,
+    Status,
+    add_participant,
+    load_document,
+    load_participants,
+    parse_document,
+    require_participant,
+    set_status,
+)
+from hub.sync.cursors import ensure_state
+from connectors.base import Transport
+from connectors.registry import KINDS
+
+participants = typer.Typer(help="Platforms that take part.", no_args_is_help=True)
+clients = typer.Typer(help="OAuth clients of this hub.", no_args_is_help=True)
+people = typer.Typer(help="Individuals.", no_args_is_help=True)
+
+
+@participants.command("add")
+def add(files: Annotated[list[Path], typer.Argument(help="Onboarding files, one JSON document each.")]) -> None:
+    """Add or update participants; adding the same file again changes nothing."""
+    documents = [parse_document(_read(file)) for file in files]
+    with opened_hub() as hub:
+        for document in documents:
+            changed = join_hub(hub, document)
+            out.print(f"{document.id}: {'stored' if changed else 'unchanged'}")
+
+
+def join_hub(hub: Hub, document: ParticipantDocument) -> bool:
+    """Store one participant; a whole platform's file drop is followed from now on."""
+    if document.allow_loopback and not hub.settings.allow_loopback:
+        raise UsageProblem(f"{document.id}: loopback addresses need TANLIAN_ALLOW_LOOPBACK=1 (sandbox and tests only)")
+    with writing(hub.engine) as session:
+        changed = add_participant(session, hub.ring, document, hub.clock())
+        if KINDS[document.connector].transport is Transport.FILE:
+            ensure_state(session, document.id, "", hub.clock())
+    return changed
+
+
+@participants.command("list")
+def list_all(as_json: bool = AS_JSON) -> None:
+    """List all participants with their standing."""
+    with opened_hub() as hub, reading(hub.engine) as session:
+        rows = [
+            {"id": row.participant_id, "name_zh": row.name_zh, "name_en": row.name_en, "kind": row.kind, "status": row.status}
+            for row in load_participants(session)
+        ]  # fmt: skip
+    if as_json:
+        print_json(rows)
+        return
+    table("Participants", ["id", "名称", "name", "kind", "status"], [list(row.values()) for row in rows])
+
+
+@participants.command("show")
+def show(participant_id: str, as_json: bool = AS_JSON) -> None:
+    """Show one participant's configuration, without its secrets."""
+    with opened_hub() as hub, reading(hub.engine) as session:
+        row = require_participant(session, participant_id)
+        document = load_document(row, hub.ring).model_dump(exclude={"secrets": True, "oauth": {"client_secret"}})
+        document["status"] = row.status
+    if as_json:
+        print_json(document)
+        return
+    for name, value in document.items():
+        out.print(f"[bold]{name}[/bold]: {value}")
+
+
+@participants.command("suspend")
+def suspend(participant_id: str) -> None:
+    """Suspend a participant: its door closes and nothing is fetched from it, from the next act on."""
+    _set(participant_id, Status.SUSPENDED)
+
+
+@participants.command("reinstate")
+def reinstate(participant_id: str) -> None:
+    """End a suspension."""
+    _set(participant_id, Status.ACTIVE)
+
+
+def _set(participant_id: str, status: Status) -> None:
+    with opened_hub() as hub, writing(hub.engine) as session:
+        changed = set_status(session, participant_id, status, hub.clock())
+    out.print(f"{participant_id}: {status}{'' if changed else ' already'}")
+
+
+@clients.command("register")
+def register(
+    file: Path,
+    participant: Annotated[str | None, typer.Option(help="The participant this client acts for.")] = None,
+) -> None:
+    """Register a client from RFC 7591 metadata; prints its client information."""
+    try:
+        metadata = json.loads(_read(file))
+    except ValueError:
+        raise UsageProblem(f"{file}: not JSON") from None
+    with opened_hub() as hub, writing(hub.engine) as session:
+        if participant is not None:
+            require_participant(session, participant)
+        try:
+            information = register_client(session, metadata, participant=participant, now=hub.clock())
+        except RegistrationRefused as refused:
+            raise UsageProblem(f"{file}: {refused}") from None
+    print_json(information)
+
+
+@people.command("add")
+def add_individual(
+    name: str,
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+) -> None:
+    """Create an individual who can sign in at the portal."""
+    password = sys.stdin.readline().rstrip("\n") if password_stdin else typer.prompt(
+        "Password", hide_input=True, confirmation_prompt=True
+    )  # fmt: skip
+    with opened_hub() as hub, writing(hub.engine) as session:
+        try:
+            add_person(session, hub.ring, username=name, password=password, display_name=name, now=hub.clock())
+        except PersonRefused as refused:
+            raise UsageProblem(str(refused)) from None
+    out.print(f"{name}: created")
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as cause:
+        raise UsageProblem(f"{file}: {cause.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageProblem(f"{file}: not UTF-8 text") from None

@@ -1,0 +1,1 @@
+"""The main job on a small town: real processes, real HTTP, real OAuth. Read `story.py` first."""
