@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Self
 
@@ -61,7 +62,7 @@ class SafeTransport(httpx.BaseTransport):
         self._limits = limits or EgressLimits()
         self._pools = {
             (origin.scheme, origin.host, origin.port): httpcore.ConnectionPool(
-                ssl_context=tls or httpx.create_ssl_context(trust_env=False),
+                ssl_context=tls or _default_tls(),
                 network_backend=CheckedNetwork(origin, self._limits, resolve),
                 max_connections=8,
                 http2=False,
@@ -98,6 +99,12 @@ class SafeTransport(httpx.BaseTransport):
             body = _read_bounded(response, headers.get("content-encoding", "identity"), limits.body_bytes)
         kept = [(name, value) for name, value in headers.multi_items() if name not in _HEADERS_OF_THE_WIRE]
         return httpx.Response(response.status, headers=kept, content=body, request=request)
+
+
+@cache
+def _default_tls() -> ssl.SSLContext:
+    """Loading the trusted roots takes tens of milliseconds, and a connector is built for every delivery."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _read_bounded(response: httpcore.Response, encoding: str, most: int) -> bytes:

@@ -29,7 +29,7 @@ PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 SHORTEST_RSA_BITS = 2048
 
 
-class RegistrationRefused(ValueError):  # noqa: N818 - named by what happened
+class RegistrationRefused(ValueError):
     """The metadata cannot be registered; `error` is the code of RFC 7591, the message names the member."""
 
     def __init__(self, message: str, *, error: str = "invalid_client_metadata") -> None:

@@ -55,15 +55,15 @@ LEGAL: dict[GrantState, frozenset[GrantState]] = {
 }
 
 
-class GrantNotFound(ConsentError):  # noqa: N818 - named by what happened
+class GrantNotFound(ConsentError):
     """No such grant of this person; whether it is another person's is not told."""
 
 
-class IllegalTransition(ConsentError):  # noqa: N818 - named by what happened
+class IllegalTransition(ConsentError):
     """The grant cannot go from its state to the asked one."""
 
 
-class GrantConflict(ConsentError):  # noqa: N818 - named by what happened
+class GrantConflict(ConsentError):
     """Someone else appended a version meanwhile; load the grant again and decide anew."""
 
 
@@ -227,17 +227,8 @@ def find_drift(session: Session) -> list[str]:
 
 
 def _agree(row: GrantVersion, current: GrantCurrent) -> bool:
-    begin, end = (EPOCH + timedelta(microseconds=us) for us in (current.valid_from_us, current.valid_until_us))
-    copied = (current.subject_id, current.recipient, current.version, current.state, current.terms_id, begin, end)
-    return copied == (
-        row.subject_id,
-        row.recipient,
-        row.version,
-        row.state,
-        terms_id_of(row),
-        row.valid_from,
-        row.valid_until,
-    )
+    expected = _copy_of(row)
+    return all(getattr(current, name) == getattr(expected, name) for name in GrantCurrent.model_fields)
 
 
 def parse_grant(row: GrantVersion) -> Grant:
@@ -308,20 +299,21 @@ def _append_version(session: Session, grant: Grant, what: str) -> Change:
 
 
 def _put_current(session: Session, row: GrantVersion) -> None:
-    terms_id = terms_id_of(row)
     words = {"purposes": row.purposes, "behaviours": row.behaviours, "platforms": row.platforms}
-    insert_once(session, GrantTermsRow, {"terms_id": terms_id, **words})
-    session.merge(
-        GrantCurrent(
-            subject_id=row.subject_id,
-            recipient=row.recipient,
-            grant_id=row.grant_id,
-            version=row.version,
-            state=row.state,
-            terms_id=terms_id,
-            valid_from_us=(row.valid_from - EPOCH) // timedelta(microseconds=1),
-            valid_until_us=(row.valid_until - EPOCH) // timedelta(microseconds=1),
-        )
+    insert_once(session, GrantTermsRow, {"terms_id": terms_id_of(row), **words})
+    session.merge(_copy_of(row))
+
+
+def _copy_of(row: GrantVersion) -> GrantCurrent:
+    return GrantCurrent(
+        subject_id=row.subject_id,
+        recipient=row.recipient,
+        grant_id=row.grant_id,
+        version=row.version,
+        state=row.state,
+        terms_id=terms_id_of(row),
+        valid_from_us=(row.valid_from - EPOCH) // timedelta(microseconds=1),
+        valid_until_us=(row.valid_until - EPOCH) // timedelta(microseconds=1),
     )
 
 

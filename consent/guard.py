@@ -64,7 +64,7 @@ NOBODY = 0  # never a subject id
 _MINT = object()
 
 
-class PermitForged(TypeError):  # noqa: N818 - named by what happened
+class PermitForged(TypeError):
     """A permit was made somewhere else than in the guard."""
 
 

@@ -14,7 +14,7 @@ from consent.errors import ConsentError
 ANSWER_BYTES = 64 * 1024
 
 
-class AnswerInvalid(ConsentError):  # noqa: N818 - named by what happened
+class AnswerInvalid(ConsentError):
     """The platform answered something that may not be used: another status, not JSON, or a member of another kind."""
 
 

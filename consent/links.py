@@ -44,15 +44,15 @@ class LinkState(StrEnum):
     REVOKED = "revoked"
 
 
-class AlreadyLinked(ConsentError):  # noqa: N818 - named by what happened
+class AlreadyLinked(ConsentError):
     """The account belongs to another person now. Say no more than that to the one who asks."""
 
 
-class LinkNotFound(ConsentError):  # noqa: N818 - named by what happened
+class LinkNotFound(ConsentError):
     """No such link of this person."""
 
 
-class LinkUnusable(ConsentError):  # noqa: N818 - named by what happened
+class LinkUnusable(ConsentError):
     """The link may not be used now: `reason` is link_inactive, grant, no_token or erased."""
 
     def __init__(self, reason: str) -> None:

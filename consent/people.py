@@ -23,7 +23,7 @@ PASSWORD_CHARS = (8, 1024)  # the upper bound keeps a megabyte of "password" fro
 HASHES = PasswordHash((Argon2Hasher(memory_cost=19_456, time_cost=2, parallelism=1),))
 
 
-class PersonRefused(ValueError):  # noqa: N818 - named by what happened
+class PersonRefused(ValueError):
     """The name or the password cannot be used; the message may be shown to the person."""
 
 

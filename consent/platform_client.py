@@ -55,7 +55,7 @@ class LinkRefusal(StrEnum):
     ACCOUNT = "account"
 
 
-class LinkRefused(ConsentError):  # noqa: N818 - named by what happened
+class LinkRefused(ConsentError):
     """The linking is over; nothing was linked. The person may start again."""
 
     def __init__(self, reason: LinkRefusal) -> None:

@@ -23,7 +23,7 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE_S = 60
 
 
-class PlatformRefused(ConsentError):  # noqa: N818 - named by what happened
+class PlatformRefused(ConsentError):
     """The platform's metadata may not be trusted; it must be set aside until an operator has looked."""
 
 

@@ -23,7 +23,7 @@ ANONYMOUS_LIFE = timedelta(hours=1)
 SIGNED_IN_LIFE = timedelta(hours=12)
 
 
-class CsrfRefused(ConsentError):  # noqa: N818 - named by what happened
+class CsrfRefused(ConsentError):
     """The form did not come from a page of this session."""
 
 

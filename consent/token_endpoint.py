@@ -11,7 +11,7 @@ from consent.links import Tokens
 from consent.platforms import PlatformConfig, PlatformMetadata, authenticate_client
 
 
-class TokenDenied(ConsentError):  # noqa: N818 - named by what happened
+class TokenDenied(ConsentError):
     """The token endpoint said no; `error` is its OAuth error code, for a decision and never for a page."""
 
     def __init__(self, error: str) -> None:
@@ -19,7 +19,7 @@ class TokenDenied(ConsentError):  # noqa: N818 - named by what happened
         self.error = error
 
 
-class TokenEndpointBusy(ConsentError):  # noqa: N818 - named by what happened
+class TokenEndpointBusy(ConsentError):
     """The platform could not answer now; nothing is known to be wrong with the link."""
 
 

@@ -20,7 +20,7 @@ from consent.tables import AccessToken, OAuthClient
 TOKEN_LIFE = timedelta(seconds=300)
 
 
-class TokenRefused(ConsentError):  # noqa: N818 - named by what happened
+class TokenRefused(ConsentError):
     """The request may not go on: answer with `status` and the WWW-Authenticate challenge."""
 
     def __init__(self, status: int, error: str, *, scope: str | None = None) -> None:

@@ -1,11 +1,9 @@
 """`tanlian`: the command line. I/O: terminal; the commands are in hub/commands/."""
 
-import sys
-
 import typer
 
 from hub.commands import demo, inspect, operate, people
-from hub.commands.console import fail, told_errors
+from hub.commands.console import told_errors
 
 app = typer.Typer(
     name="tanlian",
@@ -32,6 +30,4 @@ app.add_typer(operate.log, name="log")
 
 def main() -> None:
     """Run the command line; failures of the world are one line on stderr."""
-    if sys.version_info < (3, 11):
-        fail("Python 3.11 or newer is needed")
     told_errors(app)

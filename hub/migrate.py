@@ -6,11 +6,11 @@ Every database is built this way, the tests' too, so a table that a migration fo
 from datetime import datetime
 from pathlib import Path
 
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from alembic import command
 from hub.clearing.windows import open_first_window
 from hub.db import writing
 

@@ -54,8 +54,8 @@ class Step:
 
 FLOW = (
     Step(name="collect", rules="hub.records.intake", reads="delivery", writes="source_record", purpose=Purpose.COLLECT),
-    Step(name="translate", rules="mappings.translate", reads="delivery", writes="reduction_record", purpose=Purpose.COLLECT),
-    Step(name="quantify", rules="standards.quantify", reads="reduction_record", writes="reduction_record", purpose=Purpose.COLLECT),
+    Step(name="translate", rules="mappings.translate", reads="delivery", writes="translated row", purpose=Purpose.COLLECT),
+    Step(name="quantify", rules="standards.quantify", reads="translated row", writes="reduction_record", purpose=Purpose.COLLECT),
     Step(name="clear", rules="hub.clearing.kernel", reads="reduction_record", writes="decision", purpose=Purpose.CLEAR),
     Step(name="credit", rules="hub.ledger.postings", reads="decision", writes="journal_entry", purpose=Purpose.CREDIT),
     Step(name="log", rules="hub.log.leaves", reads="every step", writes="log_leaf", purpose=None),

@@ -13,7 +13,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a loop over bytes. A kernel may call the inlined functions of its own file only.
 
     Numba's cache is stamped with the file of the outer function: a function from another file could be changed without
-    this one being compiled again.
+    this one being compiled again. A small part may therefore stand in two files.
     """
     try:
         compiled = numba.njit(cache=True, nogil=True)(function)

@@ -148,7 +148,7 @@ def _fill(name: str, transform: model.Transform, context: Context) -> Filled:
                 told=np.ones(rows, np.bool_), faults=np.zeros(rows, np.uint8), numbers=np.full(rows, value, np.int64)
             )
         case model.Text() | model.Join():
-            return _fill_ids(name, *_texts(transform, documents))
+            return _fill_ids(name, *_texts(transform, documents, blurred=_BAD_ID[name]))
         case model.Link():
             return _fill_link(context)
         case model.Words():
@@ -169,14 +169,15 @@ def _fill(name: str, transform: model.Transform, context: Context) -> Filled:
             return _fill_times(transform, documents)
 
 
-def _texts(source: model.Text | model.Join, documents: Documents) -> tuple[Texts, Faults]:
-    """The texts of an id or key, and what is wrong with them so far."""
+def _texts(source: model.Text | model.Join, documents: Documents, *, blurred: Reason) -> tuple[Texts, Faults]:
+    """The texts of an id or key, and what is wrong with them so far; `blurred` is said of parts with the separator."""
     if isinstance(source, model.Text):
         field = documents.field(source.paths)
         return field.texts, _shape_faults(field)
     fields = [documents.field(paths) for paths in source.parts]
     faults = np.maximum.reduce([_shape_faults(field) for field in fields])
-    return join_texts([field.texts for field in fields], source.separator), faults
+    texts, unclear = join_texts([field.texts for field in fields], source.separator)
+    return texts, _mark(faults, unclear & (faults == NONE), blurred)
 
 
 def _shape_faults(field: Field) -> Faults:
@@ -226,7 +227,7 @@ def _fill_numbers(name: str, transform: model.Number, field: Field) -> Filled:
 
 
 def _fill_tokens(transform: model.Token, context: Context) -> Filled:
-    texts, faults = _texts(transform.source, context.documents)
+    texts, faults = _texts(transform.source, context.documents, blurred=Reason.BAD_KEY)
     long = texts.told & (texts.bounds[1:] - texts.bounds[:-1] > MAX_KEY_BYTES)
     faults = _mark(faults, (faults == NONE) & long, Reason.BAD_KEY)
     usable = Texts(data=texts.data, bounds=texts.bounds, told=texts.told & (faults == NONE))

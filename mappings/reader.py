@@ -6,11 +6,10 @@ from typing import TypeAlias
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from mappings import scan
-from mappings.texts import Mask, Texts, same_bytes
+from mappings.texts import Mask, Texts, byte_buffers, same_bytes
 
 Path: TypeAlias = tuple[str, ...]
 Paths: TypeAlias = tuple[Path, ...]
@@ -128,7 +127,9 @@ def read_documents(payloads: pl.Series, tree: Tree) -> Documents:
     Raises:
         TypeError: the series is of another type.
     """
-    offsets, data = _buffers(payloads)
+    if payloads.dtype not in (pl.String, pl.Binary, pl.Null):  # Null: nothing but nulls, or an empty list
+        raise TypeError(f"documents must be String or Binary, not {payloads.dtype}")
+    offsets, data = byte_buffers(payloads)
     shape = len(tree.nodes), len(payloads)
     documents = Documents(
         tree=tree,
@@ -142,12 +143,3 @@ def read_documents(payloads: pl.Series, tree: Tree) -> Documents:
     d = documents
     scan.scan_rows(data, offsets, tree.children, tree.key_spans, tree.key_bytes, d.kinds, d.starts, d.ends, d.status)
     return documents
-
-
-def _buffers(payloads: pl.Series) -> tuple[scan.Offsets, scan.Bytes]:
-    if payloads.dtype not in (pl.String, pl.Binary):
-        raise TypeError(f"documents must be String or Binary, not {payloads.dtype}")
-    array = payloads.rechunk().cast(pl.Binary).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.large_binary())
-    _, offsets, data = array.buffers()
-    bounds: scan.Offsets = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    return bounds, np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)

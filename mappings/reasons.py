@@ -43,7 +43,7 @@ class Reason(StrEnum):
     NOT_FINAL = "not_final", "The platform has not settled the act yet."
     # Who and what the record is.
     MISSING_SOURCE_ID = "missing_source_id", "The record has no id."
-    BAD_SOURCE_ID = "bad_source_id", "The record's id is not 1 to 128 printable ASCII characters."
+    BAD_SOURCE_ID = "bad_source_id", "The record's id is not 1 to 128 printable ASCII characters, or cannot be joined."
     MISSING_ACCOUNT = "missing_account", "The account is not told."
     BAD_ACCOUNT = "bad_account", "The account is not 1 to 128 printable ASCII characters."
     MISSING_VERSION = "missing_version", "The record has no version."
@@ -72,7 +72,7 @@ class Reason(StrEnum):
     NEGATIVE_CLAIM = "negative_claim", "The claimed mass is negative."
     CLAIM_OUT_OF_RANGE = "claim_out_of_range", "The claimed mass of one act is more than a tonne."
     # By what else it is known.
-    BAD_KEY = "bad_key", "An order or payment number is longer than 256 bytes."
+    BAD_KEY = "bad_key", "An order or payment number is longer than 256 bytes, or cannot be joined."
     BAD_REGION = "bad_region", "The region is not a GB/T 2260 code of six digits."
     # Anywhere.
     WRONG_TYPE = "wrong_type", "A field holds a boolean, an object or an array where a text or number belongs."

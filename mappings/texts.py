@@ -69,22 +69,24 @@ class Texts:
         return same & self.told & other.told
 
 
-def join_texts(parts: Sequence[Texts], separator: str) -> Texts:
-    """Return the texts side by side; told where every part is told and none contains the separator.
+def join_texts(parts: Sequence[Texts], separator: str) -> tuple[Texts, Mask]:
+    """Return the texts side by side, told where every part is, and where a told part contains the separator.
 
-    A part that contains it would let two different rows have one id.
+    Such a part would let two different rows have one id, so the caller must refuse it.
     """
-    sign = separator.encode()
     told = np.logical_and.reduce([part.told for part in parts])
     pieces = [part.to_series().fill_null("") for part in parts]
-    for piece in pieces:
-        told = told & ~piece.str.contains(separator, literal=True).to_numpy()
-    joined = pl.select(pl.concat_str(pieces, separator=separator)).to_series()
-    lengths = sum((part.bounds[1:] - part.bounds[:-1]) * part.told for part in parts) + len(sign) * (len(parts) - 1)
-    bounds = np.zeros(len(told) + 1, np.int64)
-    np.cumsum(lengths, out=bounds[1:])
-    data = np.frombuffer("".join(joined.to_list()).encode() or b"\0", np.uint8)
-    return Texts(data=data, bounds=bounds, told=told)
+    blurred = np.logical_or.reduce([piece.str.contains(separator, literal=True).to_numpy() for piece in pieces])
+    bounds, data = byte_buffers(pl.select(pl.concat_str(pieces, separator=separator)).to_series())
+    return Texts(data=data, bounds=bounds, told=told), blurred
+
+
+def byte_buffers(series: pl.Series) -> tuple[Offsets, Bytes]:
+    """Return the bytes of a String or Binary series, and where each row's begin and end; null has none."""
+    array = series.rechunk().cast(pl.Binary).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.large_binary())
+    _, offsets, data = array.buffers()
+    bounds: Offsets = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    return bounds, np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
 
 
 def same_bytes(data: Bytes, starts: Offsets, ends: Offsets, other_starts: Offsets, other_ends: Offsets) -> Mask:

@@ -6,20 +6,19 @@ there are none, only the SQLite half is collected and the run says so (CI fails 
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine
+from tests_support.postgres import Cluster, find_binaries
 
 from consent.keyring import load_keyring
 from hub.context import Hub
 from hub.db import make_engine
 from hub.migrate import prepare
 from hub.settings import Settings
-from tests_support.postgres import Cluster, find_binaries
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 BINARIES = find_binaries()

@@ -9,7 +9,6 @@ import polars as pl
 from fastapi import APIRouter, Header, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
-
 from consent.tokens import TokenInfo, TokenRefused, require_token
 from hub.clearing.reconcile import STATEMENT_SCHEMA, load_statement
 from hub.context import Hub

@@ -1,4 +1,4 @@
-"""Invariant 9: nothing of anybody was collected, cleared or credited but as they allowed it then. I/O: reads the database.
+"""Invariant 9: nothing was collected, cleared or credited but as its person allowed it then. I/O: reads the database.
 
 The guard asked when it was done; here the versions of grants are asked again for that moment. A grant that was changed
 at the very microsecond counts in both its forms: which came first is not in the database.
@@ -37,10 +37,13 @@ _WORDS = pl.List(pl.String())
 
 
 def collected_as_allowed(books: Books) -> Finding:
-    """Ask for every source record whether its person allowed to collect it when it was received."""
+    """Ask for every source record whether its person allowed to collect it when it was received.
+
+    A record without a translation tells no behaviour and no time to ask for: records_are_translated finds it.
+    """
     sql = (
         "SELECT s.record_id, s.subject_id, s.platform, r.behaviour, r.start_us, s.received_us FROM source_record s "
-        "LEFT JOIN reduction_record r ON r.record_id = s.record_id ORDER BY s.subject_id, s.record_id"
+        "JOIN reduction_record r ON r.record_id = s.record_id ORDER BY s.subject_id, s.record_id"
     )
     wrong, asked = Offenders(), 0
     for page in books.pages(sql, _ACT | {"first_us": pl.Int64()}):
@@ -53,11 +56,13 @@ def collected_as_allowed(books: Books) -> Finding:
 def cleared_as_allowed(books: Books) -> Finding:
     """Ask for every settled decision that was not rejected whether clearing was allowed when it was made.
 
-    A version that was superseded in its own window is left out: nothing was decided on it but that another came.
+    A version that was superseded in its own window is left out: nothing was decided on it but that another came. So is
+    what was settled in an open window, which had no time of clearing: cleared_records_are_decided finds it.
     """
     sql = (
         "SELECT d.record_id, d.subject_id, r.platform, r.behaviour, r.start_us, d.window_id, r.bucket FROM decision d "
-        "LEFT JOIN reduction_record r ON r.record_id = d.record_id "
+        "JOIN reduction_record r ON r.record_id = d.record_id "
+        "JOIN clearing_window w ON w.window_id = d.window_id AND w.groups IS NOT NULL "
         "WHERE NOT d.provisional AND d.verdict <> 'rejected' AND d.reason <> 'superseded_version' "
         "ORDER BY d.subject_id, d.record_id"
     )
@@ -74,7 +79,7 @@ def credited_as_allowed(books: Books) -> Finding:
     sql = (
         "SELECT v.event_id, v.subject_id, r.platform, v.behaviour, v.start_us, e.entry_id, "
         f"{books.micros('e.posted_at')} FROM journal_entry e JOIN event v ON v.event_id = e.source_id "
-        "LEFT JOIN reduction_record r ON r.record_id = v.event_id "
+        "JOIN reduction_record r ON r.record_id = v.event_id "
         "WHERE e.kind = 'issue' ORDER BY v.subject_id, e.entry_id"
     )
     wrong, asked = Offenders(), 0
@@ -115,8 +120,8 @@ def guard_reads_the_latest(books: Books) -> Finding:
 class Moments:
     """When each group of each window was cleared.
 
-    `groups` has window_id, groups, cleared_us; `steps` has window_id, group, first_us and last_us. The last group's time
-    is the window's own; of the others the log knows the second only, so it stands for that whole second.
+    `groups` has window_id, groups, cleared_us; `steps` has window_id, group, first_us and last_us. The last group's
+    time is the window's own; of the others the log knows the second only, so that whole second stands for it.
     """
 
     groups: pl.DataFrame
@@ -197,6 +202,4 @@ def _versions_for(books: Books, acts: pl.DataFrame, purpose: str) -> pl.DataFram
         pl.col("purposes").str.json_decode(_WORDS), platform=pl.col("platforms").str.json_decode(_WORDS)
     )
     named = words.filter(pl.col("purposes").list.contains(purpose)).explode("platform")
-    return named.select(
-        "subject_id", "platform", "behaviours", "created_us", "replaced_us", "from_us", "until_us"
-    )
+    return named.select("subject_id", "platform", "behaviours", "created_us", "replaced_us", "from_us", "until_us")

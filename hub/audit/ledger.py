@@ -1,4 +1,4 @@
-"""Invariants 1, 4 and 5: entries balance, nothing is below zero, a reversal undoes one issue. I/O: reads the database."""
+"""Invariants 1, 4, 5: entries balance, nothing is below zero, a reversal undoes one issue. I/O: reads the database."""
 
 from hub.audit.books import Books
 from hub.audit.report import Finding, Offenders
@@ -120,10 +120,10 @@ def reversals_within_their_issue(books: Books) -> Finding:
     """Look for issues from which more was taken back than they gave, or from another person, window or vintage."""
     wrong = Offenders()
     for entry, window, vintage, left in books.rows(
-        "SELECT o.entry_id, p.window_id, p.vintage, SUM(p.mg) FROM journal_entry o "
-        "JOIN journal_entry e ON e.reverses = o.entry_id OR e.entry_id = o.entry_id "
+        "SELECT o.entry_id, p.window_id, p.vintage, SUM(p.mg) FROM journal_entry e "
+        "JOIN journal_entry o ON o.entry_id = COALESCE(e.reverses, e.entry_id) AND o.kind = 'issue' "
         "JOIN posting p ON p.entry_id = e.entry_id JOIN account a ON a.account_id = p.account_id "
-        "WHERE o.kind = 'issue' AND a.kind <> 'activity' "
+        "WHERE a.kind <> 'activity' "
         "AND o.entry_id IN (SELECT reverses FROM journal_entry WHERE reverses IS NOT NULL) "
         "GROUP BY o.entry_id, a.subject_id, p.window_id, p.vintage HAVING SUM(p.mg) < 0 "
         "ORDER BY o.entry_id, p.window_id, p.vintage"

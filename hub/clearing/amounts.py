@@ -1,4 +1,4 @@
-"""What an act is worth: the methodology's amount of its canonical record, never more than its platform claimed. Pure, compiled."""
+"""What an act is worth: the methodology's amount of its canonical record, never above the claim. Pure, compiled."""
 
 import numpy as np
 
@@ -23,10 +23,10 @@ T4 = number(Rule.T4)
 PLAUSIBILITY = number(Rule.PLAUSIBILITY)
 
 
-# Per record, with meaning at roots: what was decided about the act. `quantity`: what the amount was made of, -1 if there
-# is none; `by`: the record that counts instead, or -1; `tier`: the highest by which a record joined, SINGLE if none did;
-# `claimed`: sum of the canonical platform's claims, -1 if one of its records claims nothing; `donor`: the best-ranked
-# record that tells a quantity, or -1.
+# Per record, with meaning at roots: what was decided about the act. `quantity`: what the amount was made of, -1 if
+# there is none; `by`: the record that counts instead, or -1; `tier`: the highest by which a record joined, SINGLE if
+# none did; `claimed`: sum of the canonical platform's claims, -1 if one of its records claims nothing; `donor`: the
+# best-ranked record that tells a quantity, or -1.
 EVENT = np.dtype(
     [
         ("mg", "i8"),
@@ -131,7 +131,7 @@ def _weigh(rows: Table, rules: Rules, events: Table, i: int) -> None:
 
 @compiled
 def half_even(quantity: int, rate: int) -> int:
-    """Return quantity (millionths) times rate (whole mg), rounded half to even once; the largest amount if it overflows."""
+    """Return quantity (millionths) times rate (whole mg), rounded half to even once; at most the largest amount."""
     whole, part = quantity // MICRO, quantity % MICRO
     if rate > 0 and whole > MOST_MG // rate:
         return MOST_MG
@@ -167,10 +167,14 @@ def _doubt(rows: Table, rules: Rules, clusters: Table, events: Table, i: int) ->
         hold_act(events, i, PLAUSIBILITY, IMPLAUSIBLE_DURATION)
     elif most >= 0 and quantity > most * MICRO:
         hold_act(events, i, PLAUSIBILITY, IMPLAUSIBLE_QUANTITY)
-    elif length > 0 and rules.behaviours[behaviour].max_per_hour >= 0:
-        # quantity / length > limit, in whole numbers that fit: quantities are small once the line above has passed.
-        if quantity // MICRO * 3600 > rules.behaviours[behaviour].max_per_hour * (length // US + 60):
-            hold_act(events, i, PLAUSIBILITY, IMPLAUSIBLE_SPEED)
+    elif length > 0 and _is_too_fast(rules.behaviours[behaviour].max_per_hour, quantity, length):
+        hold_act(events, i, PLAUSIBILITY, IMPLAUSIBLE_SPEED)
+
+
+@compiled
+def _is_too_fast(limit: int, quantity: int, length_us: int) -> bool:
+    """Say whether quantity per hour is above a limit; clocks told to the minute get a minute's grace."""
+    return bool(limit >= 0 and quantity // MICRO * 3600 > limit * (length_us // US + 60))
 
 
 @compiled

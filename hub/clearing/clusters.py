@@ -5,10 +5,10 @@ import numpy as np
 from hub.clearing.compiled import ZERO, compiled
 from hub.clearing.rows import DAY, I64, NEW, Table
 
-# Per record; all but `parent`, `joined` and `twin` have meaning at roots only. `joined`: the reason by which the record
-# joined its act; `twin`: an earlier record of its platform says exactly the same; `precise`: the best-ranked record that
-# tells a moment, -1 if all tell a day; `platforms`: one bit per platform of the subject and family; `held`: the reason to
-# hold the act, -1 if there is none.
+# Per record; all but `parent`, `joined` and `twin` have meaning at roots only. `joined`: the reason by which the
+# record joined its act; `twin`: an earlier record of its platform says exactly the same; `precise`: the best-ranked
+# record that tells a moment, -1 if all tell a day; `platforms`: one bit per platform of the subject and family;
+# `held`: the reason to hold the act, -1 if there is none.
 CLUSTER = np.dtype(
     [
         ("parent", "i8"),

@@ -7,7 +7,7 @@ Only whole-number arithmetic is compiled: the same result on every machine and i
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
@@ -38,7 +38,8 @@ def _use_cache_folder() -> None:
     except OSError:
         # Installed where nobody may write: the same folder name below the user's own cache.
         folder = Path.home() / ".cache" / "tanlian" / folder.name
-    numba.config.CACHE_DIR = str(folder)
+    # By this call, because the member exists only when numba runs.
+    vars(numba.config)["CACHE_DIR"] = str(folder)
 
 
 _use_cache_folder()
@@ -47,7 +48,7 @@ _use_cache_folder()
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function that only compiled functions call; its Python source stays its meaning."""
     # Without the wrappers for calls from Python, which take much of the time of compiling.
-    options = {"cache": True, "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    options: dict[str, Any] = {"cache": True, "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     return cast(Callable[P, R], numba.njit(**options)(function))
 
 

@@ -1,4 +1,4 @@
-"""Acts of which every report names only the day: bookings by day of a keyed act, day acts, and day totals. Pure, compiled."""
+"""Acts of which every report names only the day: bookings of a keyed act, day acts, day totals. Pure, compiled."""
 
 from hub.clearing.clusters import keys_conflict, root_of, unite
 from hub.clearing.compiled import NONE, ZERO, compiled, number

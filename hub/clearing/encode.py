@@ -1,4 +1,4 @@
-"""Records in columns of words to packed rows of whole numbers; what cannot be a record is set apart with its reason. Pure."""
+"""Records in columns of words to packed rows of whole numbers; what cannot be a record is set apart. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,7 +125,7 @@ def _is_negative(records: pa.Table, name: str, values: I64) -> npt.NDArray[np.bo
 
 def _numbers(records: pa.Table, name: str, missing: int) -> npt.NDArray[Any]:
     column = records[name]
-    return (column.fill_null(missing) if column.null_count else column).to_numpy()
+    return np.asarray((column.fill_null(missing) if column.null_count else column).to_numpy())
 
 
 def _times(records: pa.Table, name: str) -> I64:
@@ -152,18 +152,18 @@ def _codes(records: pa.Table, name: str, code: Any) -> I16:
     return np.concatenate(parts) if parts else np.zeros(0, np.int16)
 
 
-# --- order ------------------------------------------------------------------------------------------------------------
+# --- order ----------------------------------------------------------------------------------------------------------
 
 
 def bucket_keys(rows: Table) -> npt.NDArray[np.uint64]:
-    """Return for every row a number that sorts by bucket, then person: the mixed subject, its bucket's bits in front."""
+    """Return numbers that sort rows by bucket, then person: the mixed subject, its bucket's bits in front."""
     mixed = splitmix64_array(np.ascontiguousarray(rows["subject"]))
     bits = np.uint64(BUCKETS.bit_length() - 1)
     return ((mixed & np.uint64(BUCKETS - 1)) << (np.uint64(64) - bits)) | (mixed >> bits)
 
 
 def sorted_rows(rows: Table) -> Table:
-    """Return ROW by bucket, person, family, start, record: whatever the order was, the same rows give the same table."""
+    """Return ROW by bucket, person, family, start, record: the same rows give the same table in any order."""
     keys = bucket_keys(rows)
     order = np.argsort(keys)
     # Mixing is a bijection, so one number is one person; within the person, family and start fit into one number.
@@ -196,7 +196,7 @@ def _sort_run(within: I64, record: I64, order: I64) -> None:
                 j -= 1
     else:
         by_record = np.argsort(record)
-        sort_pairs(within[by_record], places, np.int64(len(places)))
+        sort_pairs(within[by_record], places, len(places))
         places = by_record[places]
     order[:] = order[places]
 

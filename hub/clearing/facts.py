@@ -1,8 +1,8 @@
 """What must be learnt over all records before any is cleared. Pure.
 
-Keys that many people carry are constants, not tokens; some platforms tell the end of an act; some cannot tell a bus from
-a metro; two people in one car share one ride. The evidence adds up over frames as long as each frame holds all records
-of its people, so that any layout of the same records teaches the same facts.
+Keys that many people carry are constants, not tokens; some platforms tell the end of an act; some cannot tell a bus
+from a metro; two people in one car share one ride. The evidence adds up over frames as long as each frame holds all
+records of its people, so that any layout of the same records teaches the same facts.
 """
 
 from collections.abc import Iterable
@@ -117,7 +117,7 @@ def conclude(evidence: Evidence, policy: ClearingPolicy) -> Facts:
 
 
 def find_owners(rides: pl.DataFrame, junk_event_keys: pl.Series) -> pl.DataFrame:
-    """Return for every shared key the person with whom the ride counts: counted before, telling how far, best witness."""
+    """Return for every shared key the person with whom it counts: counted before, telling how far, best witness."""
     shared = rides.filter(pl.col("subject_id").n_unique().over("event_key") > 1)
     shared = shared.filter(~pl.col("event_key").is_in(junk_event_keys.implode()))
     ordered = shared.sort(
@@ -181,7 +181,7 @@ def count_keys(rows: Table, shared: list[int]) -> pl.DataFrame:
             subjects=subject.filter(~pl.col("is_shared")).n_unique(),
             sharers=subject.n_unique(),
         )
-        parts.append(counts.select(list(KEYS)).cast(dict(KEYS)))
+        parts.append(counts.select(list(KEYS)).cast(KEYS))
     return pl.concat(parts)
 
 

@@ -115,7 +115,7 @@ def watch(rows: Table, rules: Rules, platforms: tuple[str, ...], catalogue: Cata
 def _encoded(
     new: pl.DataFrame, live: pl.DataFrame | None, catalogue: Catalogue
 ) -> tuple[Table, Table, tuple[str, ...]]:
-    """Return sorted ROW of all records, BAD of the new ones that are none, and the platforms; live ones have an event."""
+    """Return sorted ROW of all records, BAD of the new ones that are none, and the platforms."""
     names = PlatformNames()
     rows, bad = encode_records(new.select(RECORD_COLUMNS).to_arrow(), catalogue, names)
     if live is not None:

@@ -16,7 +16,7 @@ PART_OF_PAYMENT = number(Reason.PART_OF_PAYMENT)
 
 @compiled
 def join_certain(rows: Table, rules: Rules, clusters: Table, low: int, high: int, keys: I64, places: I64) -> None:
-    """Join what needs no scoring in one subject and family: live events, same content, same keys, parts of a payment."""
+    """Join what needs no scoring in one subject and family: live events, same content, keys, parts of a payment."""
     _join_live(rows, clusters, low, high, keys, places)
     _join_same_content(rows, rules, clusters, low, high)
     size = ZERO

@@ -44,7 +44,7 @@ def join_scored(rows: Table, rules: Rules, clusters: Table, low: int, high: int)
 @compiled
 def _match_levels(rows: Table, rules: Rules, clusters: Table, roots: I64, levels: I64, longest: int) -> None:
     order = np.arange(len(levels))
-    sort_pairs(levels, order, np.int64(len(levels)))
+    sort_pairs(levels, order, len(levels))
     known = roots[:0]
     begin = 0
     while begin < len(order):

@@ -67,18 +67,17 @@ def decision_columns(rows: Table, clusters: Table, events: Table) -> Columns:
 
 
 def event_columns(rows: Table, clusters: Table, events: Table) -> Columns:
-    """Return EVENT of the acts that began with new records, in the order of the rows; behaviour as code, no versions."""
+    """Return EVENT of the acts that began with new records, in the rows' order; behaviour as code, no versions."""
     begun = np.flatnonzero((clusters["parent"] == np.arange(len(rows))) & (rows["live"] == NEW))
-    act, event = rows[begun], events[begun]
-    return {
-        "event_id": act["record"].copy(),
-        "subject_id": act["subject"].copy(),
-        "behaviour": act["behaviour"].copy(),
-        "start_at": act["start"].copy(),
-        "end_at": act["end"].copy(),
-        "mg": event["mg"].copy(),
-        "records": event["records"].copy(),
+    fields = {
+        "event_id": "record",
+        "subject_id": "subject",
+        "behaviour": "behaviour",
+        "start_at": "start",
+        "end_at": "end",
     }
+    told = {name: rows[field][begun] for name, field in fields.items()}
+    return told | {name: events[name][begun] for name in ("mg", "records")}
 
 
 def decision_frame(columns: Columns, policy: ClearingPolicy) -> pl.DataFrame:
@@ -86,7 +85,7 @@ def decision_frame(columns: Columns, policy: ClearingPolicy) -> pl.DataFrame:
     named = {"verdict": VERDICTS, "rule": rule_words(policy), "reason": REASON_WORDS}
     frame = {name: words(values, named[name]) if name in named else values for name, values in columns.items()}
     absent = [pl.lit(None, kind).alias(name) for name, kind in DECISION_SCHEMA.items() if name not in columns]
-    return pl.DataFrame(frame).with_columns(absent).select(list(DECISION_SCHEMA)).cast(dict(DECISION_SCHEMA))
+    return pl.DataFrame(frame).with_columns(absent).select(list(DECISION_SCHEMA)).cast(DECISION_SCHEMA)
 
 
 def event_frame(
@@ -98,7 +97,7 @@ def event_frame(
         policy=pl.lit(policy.version),
         methodology=pl.lit(methodology.version),
     )
-    return frame.cast(dict(EVENT_SCHEMA))
+    return frame.cast(EVENT_SCHEMA)
 
 
 def rejected_columns(bad: Table) -> Columns:

@@ -168,7 +168,7 @@ def _take_off(rows: Table, rules: Rules, clusters: Table, events: Table, low: in
 
 @compiled
 def _share_of(mg: int, part: int, whole: int) -> int:
-    """Return mg * part / whole, rounded down, the careful side; the shares are cut to six digits so that the product fits."""
+    """Return mg * part / whole, rounded down, the careful side; shares are cut to six digits so that it fits."""
     while whole >= MICRO:
         whole, part = whole // 10, part // 10
     return int(min(mg, MOST) * part // whole)

@@ -21,10 +21,10 @@ SECOND, MINUTE, DAY = 0, 1, 2
 UNTOLD = -1
 US = 1_000_000
 
-# Valid records, sorted by subject, family, start, record; -1 where a platform tells no amount, 0 where it gives no usable
-# key. `day` is the number of the service day: of a day record the nearest, of a moment the one it lies in. Of records
-# cleared before, `event` is their event and `counted` what the canonical one counts (-1 if it does not). `elsewhere` is 1
-# if the act that people share under this key counts for another person.
+# Valid records, sorted by bucket, subject, family, start, record; -1 where a platform tells no amount, 0 where it gives
+# no usable key. `day` is the number of the service day: of a day record the nearest, of a moment the one it lies in. Of
+# records cleared before, `event` is their event and `counted` what the canonical one counts (-1 if it does not).
+# `elsewhere` is 1 if the act that people share under this key counts for another person.
 ROW = np.dtype(
     [
         ("record", "i8"),

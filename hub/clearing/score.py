@@ -32,7 +32,7 @@ def pair_points(rows: Table, rules: Rules, clusters: Table, a: int, b: int) -> i
 @compiled
 def is_acceptable(rows: Table, rules: Rules, i: int, j: int) -> bool:
     """Say whether two records fit, whatever their keys and platforms."""
-    return record_points(rows, rules, i, j) >= rules.settings[0].accept
+    return bool(record_points(rows, rules, i, j) >= rules.settings[0].accept)
 
 
 @compiled
@@ -44,9 +44,8 @@ def record_points(rows: Table, rules: Rules, i: int, j: int) -> int:
     points = _on_line(rules.time_line, apart_s)
     points += quantity_points(rows, rules, i, j)
     points += _duration_points(rows, rules, i, j)
-    if rows[i].behaviour != rows[j].behaviour:
-        if not mixes(rows, rules, i) and not mixes(rows, rules, j):
-            points += rules.settings[0].behaviour_points
+    if rows[i].behaviour != rows[j].behaviour and not mixes(rows, rules, i) and not mixes(rows, rules, j):
+        points += rules.settings[0].behaviour_points
     return points
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hub.clearing.clusters import sort_pairs
-from hub.clearing.compiled import compiled, compiled_entry
+from hub.clearing.compiled import ZERO, compiled, compiled_entry
 from hub.clearing.rows import I64, Table
 
 Counters = npt.NDArray[np.uint8]
@@ -54,7 +54,7 @@ def count_people(rows: Table, counters: Counters) -> None:
     low = 0
     while low < size:
         high = low
-        told = np.int64(0)
+        told = ZERO
         while high < size and rows[high].subject == rows[low].subject:
             if rows[high].event_key != 0:
                 keys[told], places[told] = np.int64(rows[high].event_key), 0

@@ -31,7 +31,11 @@ def list_kinds(as_json: bool = AS_JSON) -> None:
     if as_json:
         print_json(rows)
         return
-    table("Connectors", ["name", "transport", "kind"], [[r["name"], r["transport"], "profile" if r["profile"] else "official format"] for r in rows])  # noqa: E501
+    table(
+        "Connectors",
+        ["name", "transport", "kind"],
+        [[r["name"], r["transport"], "profile" if r["profile"] else "official format"] for r in rows],
+    )
 
 
 @connectors.command("check")
@@ -73,7 +77,7 @@ def list_names(as_json: bool = AS_JSON) -> None:
 
 
 @mappings.command("test")
-def test(mapping: str, sample: Path, as_json: bool = AS_JSON) -> None:
+def translate_sample(mapping: str, sample: Path, as_json: bool = AS_JSON) -> None:
     """Translate a sample (a JSON array or NDJSON of the platform's own rows); shows records and quarantined rows."""
     try:
         loaded = load_mapping(mapping)
@@ -119,25 +123,74 @@ def show(
     factors = load_factors().filter(pl.col("behaviour") == behaviour)
     rates = load_methodology().rates.filter(pl.col("behaviour") == behaviour)
     if as_json:
-        print_json({"code": known.code, "zh": known.zh, "en": known.en, "units": known.units, "rates": rates.to_dicts(), "factors": factors.to_dicts()})  # noqa: E501
+        print_json(
+            {
+                "code": known.code,
+                "zh": known.zh,
+                "en": known.en,
+                "units": known.units,
+                "rates": rates.to_dicts(),
+                "factors": factors.to_dicts(),
+            }
+        )
         return
-    out.print(f"[bold]{known.code}[/bold] {known.zh} / {known.en}; units {', '.join(known.units)}; support {known.support}")
-    table(f"The hub's methodology {load_methodology().version}", ["unit", "mg per unit", "factor"], [[r["unit"], f"{r['mg_per_unit']:,}", r["factor_id"]] for r in rates.to_dicts()], numbers=frozenset({1}))  # noqa: E501
-    rows = [[f["issuer"], f["unit"], "" if f["mg_per_unit"] is None else f"{f['mg_per_unit']:,}", f["bound"], f["region"], f["source"]] for f in factors.to_dicts()]  # noqa: E501
-    table("Published figures", ["issuer", "unit", "mg per unit", "bound", "region", "source"], rows, numbers=frozenset({2}))
+    out.print(
+        f"[bold]{known.code}[/bold] {known.zh} / {known.en}; units {', '.join(known.units)}; support {known.support}"
+    )
+    table(
+        f"The hub's methodology {load_methodology().version}",
+        ["unit", "mg per unit", "factor"],
+        [[r["unit"], f"{r['mg_per_unit']:,}", r["factor_id"]] for r in rates.to_dicts()],
+        numbers=frozenset({1}),
+    )
+    rows = [
+        [
+            f["issuer"],
+            f["unit"],
+            "" if f["mg_per_unit"] is None else f"{f['mg_per_unit']:,}",
+            f["bound"],
+            f["region"],
+            f["source"],
+        ]
+        for f in factors.to_dicts()
+    ]
+    table(
+        "Published figures",
+        ["issuer", "unit", "mg per unit", "bound", "region", "source"],
+        rows,
+        numbers=frozenset({2}),
+    )
 
 
 def _show_list(*, as_json: bool) -> None:
     rates = load_methodology().by_unit
     rows = [
-        {"code": b.code, "zh": b.zh, "en": b.en, "unit": b.units[0], "mg_per_unit": rates.get((b.code, b.units[0])), "group": b.group}
+        {
+            "code": b.code, "zh": b.zh, "en": b.en, "unit": b.units[0],
+            "mg_per_unit": rates.get((b.code, b.units[0])), "group": b.group,
+        }
         for b in accepted_behaviours().values()
     ]  # fmt: skip
     if as_json:
         print_json(rows)
         return
-    cells = [[r["code"], r["zh"], r["en"], r["unit"], "" if r["mg_per_unit"] is None else f"{r['mg_per_unit']:,}", r["group"] or ""] for r in rows]  # noqa: E501
-    table(f"Behaviours under {load_methodology().version}", ["code", "中文", "English", "unit", "mg per unit", "excludes within"], cells, numbers=frozenset({4}))  # noqa: E501
+    cells = [
+        [
+            r["code"],
+            r["zh"],
+            r["en"],
+            r["unit"],
+            "" if r["mg_per_unit"] is None else f"{r['mg_per_unit']:,}",
+            r["group"] or "",
+        ]
+        for r in rows
+    ]
+    table(
+        f"Behaviours under {load_methodology().version}",
+        ["code", "中文", "English", "unit", "mg per unit", "excludes within"],
+        cells,
+        numbers=frozenset({4}),
+    )
 
 
 def clear(
@@ -165,5 +218,13 @@ def clear(
         print_json(manifest)
         return
     rate = manifest["records"] / max(manifest["seconds"], 1e-9)
-    out.print(f"{manifest['records']:,} records in {manifest['seconds']:.1f} s ({rate:,.0f}/s): {manifest['events']:,} events, {manifest['counted_mg']:,} mg counted")  # noqa: E501
-    table("Verdicts", ["verdict", "records"], [[k, f"{v:,}"] for k, v in manifest["verdicts"].items()], numbers=frozenset({1}))
+    out.print(
+        f"{manifest['records']:,} records in {manifest['seconds']:.1f} s ({rate:,.0f}/s): "
+        f"{manifest['events']:,} events, {manifest['counted_mg']:,} mg counted"
+    )
+    table(
+        "Verdicts",
+        ["verdict", "records"],
+        [[k, f"{v:,}"] for k, v in manifest["verdicts"].items()],
+        numbers=frozenset({1}),
+    )

@@ -3,7 +3,7 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -93,7 +93,7 @@ def check(as_json: bool = AS_JSON) -> None:
 def list_windows(as_json: bool = AS_JSON) -> None:
     """List the windows with their states."""
     with opened_hub() as hub, reading(hub.engine) as session:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "window": w.window_id, "state": w.state, "first": w.first_seq, "last": w.last_seq,
                 "cleared": w.cleared_at is not None, "root": w.root.hex() if w.root else None,
@@ -103,7 +103,10 @@ def list_windows(as_json: bool = AS_JSON) -> None:
     if as_json:
         print_json(rows)
         return
-    cells = [[r["window"], r["state"], r["first"], r["last"] or "", "yes" if r["cleared"] else "no", (r["root"] or "")[:16]] for r in rows]
+    cells = [
+        [r["window"], r["state"], r["first"], r["last"] or "", "yes" if r["cleared"] else "no", (r["root"] or "")[:16]]
+        for r in rows
+    ]
     table("Windows", ["window", "state", "first", "last", "cleared", "root"], cells, numbers=frozenset({0, 2, 3}))
 
 
@@ -128,7 +131,10 @@ def reconcile(window_id: int, as_json: bool = AS_JSON) -> None:
     if as_json:
         print_json(report)
         return
-    rows = [[name, one["state"], one.get("deliveries", ""), one.get("rows", ""), len(one.get("breaks", []))] for name, one in report.items()]
+    rows = [
+        [name, one["state"], one.get("deliveries", ""), one.get("rows", ""), len(one.get("breaks", []))]
+        for name, one in report.items()
+    ]
     table(f"Reconciliation of window {window_id}", ["platform", "result", "deliveries", "rows", "breaks"], rows)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from connectors.base import Transport
+from connectors.registry import KINDS
 from consent.clients import RegistrationRefused, register_client
 from consent.people import PersonRefused, add_person
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
@@ -24,8 +26,6 @@ from hub.participants import (
     set_status,
 )
 from hub.sync.cursors import ensure_state
-from connectors.base import Transport
-from connectors.registry import KINDS
 
 participants = typer.Typer(help="Platforms that take part.", no_args_is_help=True)
 clients = typer.Typer(help="OAuth clients of this hub.", no_args_is_help=True)

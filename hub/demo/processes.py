@@ -102,6 +102,7 @@ def running_town(
         "TANLIAN_WORKER_IDLE": "PT0.05S",
         "TANLIAN_WINDOW_LENGTH": "P3650D",  # the story seals its windows itself
         "PYTHONUNBUFFERED": "1",
+        "POLARS_MAX_THREADS": "1",  # small frames: handing them between threads costs more than the work
     }
     tanlian = [sys.executable, "-c", "from hub.cli import main; main()"]
     town_command = [

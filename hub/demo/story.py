@@ -157,7 +157,7 @@ class Story:
                 )
             ).scalar_one()
             dirty = session.execute(text("SELECT COUNT(*) FROM dirty_subject")).scalar_one()
-        return waiting == 0 and dirty == 0
+        return int(waiting) == 0 and int(dirty) == 0
 
     def _is_cleared(self, window_id: int) -> bool:
         with reading(self.hub.engine) as session:
@@ -171,7 +171,7 @@ class Story:
         with reading(self.hub.engine) as session:
             waiting = session.execute(text("SELECT COUNT(*) FROM log_leaf WHERE first_index IS NULL")).scalar_one()
             behind = session.execute(text("SELECT COUNT(*) FROM log_head WHERE sequenced > size")).scalar_one()
-        return waiting == 0 and behind == 0
+        return int(waiting) == 0 and int(behind) == 0
 
     def _unlinked(self, person: Inhabitant) -> list[str]:
         known = self._links(person)

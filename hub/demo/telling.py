@@ -106,12 +106,12 @@ def _show_reconciliation(summary: dict[str, Any]) -> None:
 def _show_person(hub: Hub, username: str) -> None:
     with reading(hub.engine) as session:
         wanted = select(col(Person.subject_id)).where(col(Person.username) == username)
-        account: AccountView = load_account(
-            session, session.execute(wanted).scalar_one(), limit=12, shared_first=True
-        )
+        account: AccountView = load_account(session, session.execute(wanted).scalar_one(), limit=12, shared_first=True)
     rows = [[f"{a.at:%m-%d %H:%M}", a.behaviour, grams(a.mg), a.sentence] for a in account.acts]
     held, pending = grams(account.balances["held"]), grams(account.balances["pending"])
-    title = f"The account of {username}: {held} held, {pending} pending (some of the acts that several platforms told of)"
+    title = (
+        f"The account of {username}: {held} held, {pending} pending (some of the acts that several platforms told of)"
+    )
     table(title, ["when", "act", "counts", "why once"], rows, numbers=frozenset({2}))
 
 

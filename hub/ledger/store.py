@@ -115,4 +115,3 @@ def _load_accounts(session: Session, wanted: pl.DataFrame) -> pl.DataFrame:
             load_by_ids(session, sql.format("platform"), ACCOUNT_SCHEMA, platforms),
         ]
     )
-

@@ -55,7 +55,10 @@ class Posting(SQLModel, table=True):
     __table_args__ = (Index("ix_posting_account", "account_id", "vintage"), Index("ix_posting_window", "window_id"))
 
     entry_id: int = Field(
-        sa_type=BigInteger, primary_key=True, foreign_key="journal_entry.entry_id", sa_column_kwargs={"autoincrement": False}
+        sa_type=BigInteger,
+        primary_key=True,
+        foreign_key="journal_entry.entry_id",
+        sa_column_kwargs={"autoincrement": False},
     )
     line: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     account_id: int = Field(sa_type=BigInteger, foreign_key="account.account_id")

@@ -116,4 +116,3 @@ def _set_aside(session: Session, subject_id: int) -> dict[str, int]:
         {"s": subject_id},
     )
     return {verdict: int(count) for verdict, count in rows}
-

@@ -141,9 +141,7 @@ def _callback(hub: Hub, current: Visit, platform_id: str, answer: dict[str, str]
         return _refused()
     config = platform_config(hub, platform)
     with writing(hub.engine) as session:
-        attempt = take_attempt(
-            session, hub.ring, config=config, web_session=current.info, answer=answer, now=now
-        )
+        attempt = take_attempt(session, hub.ring, config=config, web_session=current.info, answer=answer, now=now)
     if isinstance(attempt, LinkRefused):
         return _refused()
     try:
@@ -200,7 +198,9 @@ def _confirm(hub: Hub, current: Visit, platform: Platform, form: dict[str, str])
                 if platform.connector.describe().transport is Transport.PULL:
                     ensure_state(session, platform.platform_id, link.link_id, now)
     except AlreadyLinked:
-        return _stop("Already linked", "That platform account belongs to another Tanlian account.", "/links", status=409)
+        return _stop(
+            "Already linked", "That platform account belongs to another Tanlian account.", "/links", status=409
+        )
     return go("/links")
 
 
@@ -244,12 +244,21 @@ def _policy(platform_origin: str) -> str:
 
 
 def _refused() -> Response:
-    return _stop("Not linked", "The platform's answer did not fit. Nothing was linked; you can start again.", "/links", status=400)
+    return _stop(
+        "Not linked",
+        "The platform's answer did not fit. Nothing was linked; you can start again.",
+        "/links",
+        status=400,
+    )
 
 
 def _away() -> Response:
-    return _stop("Not linked", "The platform does not answer as it should. Try again in some minutes.", "/links", status=502)
+    return _stop(
+        "Not linked", "The platform does not answer as it should. Try again in some minutes.", "/links", status=502
+    )
 
 
 def _stop(heading: str, message: str, back: str, *, status: int) -> Response:
-    return page("message.html", status=status, signed_in=False, heading=heading, message=message, back=back, back_text="Back")
+    return page(
+        "message.html", status=status, signed_in=False, heading=heading, message=message, back=back, back_text="Back"
+    )

@@ -66,9 +66,7 @@ def _sign_in(hub: Hub, request: Request, form: dict[str, str]) -> Response:
         return _signin(current, "Please send the form from this page.", 403)
     with writing(hub.engine) as session:
         now = hub.clock()
-        done = sign_in(
-            session, hub.ring, username=form.get("username", ""), password=form.get("password", ""), now=now
-        )
+        done = sign_in(session, hub.ring, username=form.get("username", ""), password=form.get("password", ""), now=now)
         if done.subject_id is not None:
             token, _info = rotate_session(session, current.token, subject_id=done.subject_id, now=now)
     if done.subject_id is None:

@@ -27,9 +27,7 @@ class Waiting:
     @classmethod
     def of_device(cls, *, subject_id: int, platform: str, account: str, terms: GrantTerms) -> "Waiting":
         """A linking without OAuth: the device's code has told the account, and there is no token to keep."""
-        attempt = Attempt(
-            subject_id=subject_id, platform=platform, redirect_uri="", verifier="", code="", terms=terms
-        )
+        attempt = Attempt(subject_id=subject_id, platform=platform, redirect_uri="", verifier="", code="", terms=terms)
         return cls(attempt=attempt, linked=Linked(account=account, tokens=None, scope=""))
 
 
@@ -75,9 +73,7 @@ def load_waiting(ring: KeyRing, info: SessionInfo) -> Waiting | None:
         subject_id=document["subject_id"], platform=document["platform"], redirect_uri="", verifier="", code="",
         terms=parse_terms(document["terms"]),
     )  # fmt: skip
-    return Waiting(
-        attempt=attempt, linked=Linked(account=document["account"], tokens=tokens, scope=document["scope"])
-    )
+    return Waiting(attempt=attempt, linked=Linked(account=document["account"], tokens=tokens, scope=document["scope"]))
 
 
 def _place(info: SessionInfo) -> bytes:

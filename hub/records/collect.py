@@ -148,9 +148,7 @@ def _store(session: Session, hub: Hub, allowed: Permit, batch: Batch, intake: In
     fresh = fresh.with_columns(numbers, platform=pl.lit(batch.platform))
     amounts = quantify(fresh.select(list(RECORD_SCHEMA)), methodology)
     fresh = fresh.with_columns(amounts["reference_mg"], amounts["factor_id"])
-    numbered = Intake(
-        fresh=fresh, replayed=intake.replayed, conflicting=intake.conflicting, standing=intake.standing
-    )
+    numbered = Intake(fresh=fresh, replayed=intake.replayed, conflicting=intake.conflicting, standing=intake.standing)
     vault = load_vault(session, hub.ring, fresh["subject_id"].unique().to_list())
     append_records(session, allowed, vault, batch, numbered, methodology=methodology.version, received_at=now)
     mark_dirty(session, fresh["subject_id"])

@@ -90,7 +90,12 @@ def append_quarantined(session: Session, frame: pl.DataFrame, batch: Batch, rece
     ).bindparams(bindparam("received_at", type_=UtcDateTime()))
     added = 0
     for number, row in zip(next_sequence(session, "quarantine", len(frame)), frame.iter_rows(named=True), strict=True):
-        fixed = {"platform": batch.platform, "stream": batch.stream, "batch_id": batch.batch_id, "mapping": batch.mapping}
+        fixed = {
+            "platform": batch.platform,
+            "stream": batch.stream,
+            "batch_id": batch.batch_id,
+            "mapping": batch.mapping,
+        }
         result = session.execute(
             insert, {**row, **fixed, "quarantine_id": number, "state": "open", "received_at": received_at}
         )

@@ -74,7 +74,10 @@ class ReductionRecord(SQLModel, table=True):
     )
 
     record_id: int = Field(
-        sa_type=BigInteger, primary_key=True, foreign_key="source_record.record_id", sa_column_kwargs={"autoincrement": False}
+        sa_type=BigInteger,
+        primary_key=True,
+        foreign_key="source_record.record_id",
+        sa_column_kwargs={"autoincrement": False},
     )
     window_id: int = Field(foreign_key="clearing_window.window_id")
     bucket: int

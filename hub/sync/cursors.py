@@ -1,7 +1,8 @@
 """Cursors, leases and back-off of what the hub fetches. I/O: the database.
 
-A cursor commits with the rows it stands for, and is sealed: one of them carries open metro entries by card number. Two workers never hold one link: a lease is taken by compare-and-set and
-has an end, so a worker that died gives it back by being silent.
+A cursor commits with the rows it stands for, and is sealed: one of them carries open metro entries by card number. Two
+workers never hold one link: a lease is taken by compare-and-set and has an end, so a worker that died gives it back by
+being silent.
 """
 
 import json
@@ -115,8 +116,8 @@ def release(session: Session, due: Due, worker: str, *, now: datetime, next_in: 
 
 def back_off(failures: int) -> timedelta:
     """Return how long to wait after so many failures: doubling, capped, with full jitter above half."""
-    pause = min(FIRST_PAUSE * (2 ** min(failures, 16)), LONGEST_PAUSE)
-    return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+    pause: timedelta = min(FIRST_PAUSE * (2 ** min(failures, 16)), LONGEST_PAUSE)
+    return timedelta(seconds=pause.total_seconds() * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
 
 
 def _place(platform: str, link_id: str) -> bytes:

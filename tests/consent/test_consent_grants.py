@@ -18,6 +18,7 @@ from consent.grants import (
     IllegalTransition,
     activate_grant,
     amend_grant,
+    find_drift,
     load_grants,
     load_versions,
     pause_grant,
@@ -29,7 +30,7 @@ from consent.grants import (
 from consent.keyring import KeyRing
 from consent.links import LinkState, open_link
 from consent.people import add_person
-from consent.tables import AccessToken, GrantVersion, Link, OAuthClient
+from consent.tables import AccessToken, GrantCurrent, GrantVersion, Link, OAuthClient
 from consent.withdraw import expire_due, withdraw_grant
 from hub.db import writing
 
@@ -253,3 +254,26 @@ def test_grants_expire_in_bounded_batches_and_only_when_their_time_is_over(
         states = sorted(grant.state for grant in load_grants(session, subject_id=subject_id))
         assert states == ["active", "expired", "expired", "expired"]
         assert session.scalar(select(func.count()).select_from(GrantVersion)) == 11
+
+
+def test_the_guards_copy_follows_every_version_and_a_row_written_past_the_module_is_found(
+    engine: Engine, subject_id: int, make_terms: Callable[..., GrantTerms], now: datetime
+) -> None:
+    with writing(engine) as session:
+        grant, _ = request_grant(session, subject_id=subject_id, terms=make_terms(), now=now)
+        for step in ("activate", "pause", "resume", "amend", "revoke"):
+            assert find_drift(session) == []
+            grant, _ = STEPS[step](session, grant, now)
+        assert find_drift(session) == []
+        (copy,) = session.scalars(select(GrantCurrent)).all()
+        for column, value in (("state", "active"), ("valid_until_us", 2**60), ("version", 1), ("terms_id", 5)):
+            honest = getattr(copy, column)
+            setattr(copy, column, value)
+            session.flush()
+            assert find_drift(session) == [grant.grant_id], column
+            setattr(copy, column, honest)
+        session.flush()
+        assert find_drift(session) == []
+        session.delete(copy)
+        session.flush()
+        assert find_drift(session) == [grant.grant_id]

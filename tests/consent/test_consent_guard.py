@@ -295,6 +295,7 @@ def test_a_batch_takes_no_more_queries_than_a_row(
             {"row": range(len(ids)), "subject_id": ids, "platform": "citic-carbon", "behaviour": "MOB-BIKE", "at": now},
             schema_overrides={"at": ASKED_SCHEMA["at"]},
         )
+        session.flush()
         event.listen(engine, "before_cursor_execute", listen)
         given = permit(session, purpose=Purpose.COLLECT, recipient=HUB, asked=asked, now=now)
         event.remove(engine, "before_cursor_execute", listen)

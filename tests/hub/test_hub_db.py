@@ -89,7 +89,8 @@ def test_the_models_and_the_migrated_schema_agree(engine: Engine):
     import hub.records.tables
     import hub.sync.tables
 
-    assert consent and hub
+    assert consent.tables.Person.__tablename__ == "person"
+    assert hub.log.tables.LogLeaf.__tablename__ == "log_leaf"
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         differences = compare_metadata(context, SQLModel.metadata)
@@ -97,8 +98,13 @@ def test_the_models_and_the_migrated_schema_agree(engine: Engine):
 
 
 def test_an_error_inside_a_transaction_changes_nothing(engine: Engine):
-    with pytest.raises(DatabaseError), writing(engine) as session:
-        session.execute(text("INSERT INTO dirty_subject (subject_id, marks) VALUES (1, 1)"))
-        session.execute(text("INSERT INTO no_such_table VALUES (1)"))
+
+    def fail_half_way() -> None:
+        with writing(engine) as session:
+            session.execute(text("INSERT INTO dirty_subject (subject_id, marks) VALUES (1, 1)"))
+            session.execute(text("INSERT INTO no_such_table VALUES (1)"))
+
+    with pytest.raises(DatabaseError):
+        fail_half_way()
     with reading(engine) as session:
         assert session.execute(text("SELECT COUNT(*) FROM dirty_subject")).scalar_one() == 0

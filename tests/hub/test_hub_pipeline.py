@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
+from tests_support.deliveries import BEIJING, KUAIDIAN, act, charge, delivery, join
+from tests_support.people import LinkedPerson, link_person
 
 from consent.withdraw import withdraw_grant
 from hub.clearing.windows import WindowState, advance, require_window
@@ -14,8 +16,6 @@ from hub.errors import Conflict
 from hub.ledger.store import load_balances
 from hub.pipeline import clear_dirty, clear_sealed, finalise_window, seal_window, take_delivery
 from hub.portal.account import load_account
-from tests_support.deliveries import BEIJING, KUAIDIAN, act, charge, delivery, join
-from tests_support.people import LinkedPerson, link_person
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 BEHAVIOURS = set(BEIJING["behaviours"]) | {"MOB-EVCHARGE"}
@@ -115,7 +115,9 @@ def test_bad_rows_are_set_aside_and_the_rest_of_the_batch_counts(hub: Hub):
 def test_nobody_s_payload_is_kept_without_consent_and_nothing_personal_in_clear(hub: Hub):
     platform, li = join(hub, BEIJING), person(hub)
     with writing(hub.engine) as session:
-        withdraw_grant(session, grant_id=_grant_of(session, li, "beijing-green-life"), subject_id=li.subject_id, now=NOW)
+        withdraw_grant(
+            session, grant_id=_grant_of(session, li, "beijing-green-life"), subject_id=li.subject_id, now=NOW
+        )
     outcome = take_delivery(hub, platform, delivery("d1", act("1")), now=NOW)
     assert (outcome.accepted, outcome.refused) == (0, 1)
     assert [kept for _, kept in aside(hub)] == [False]
@@ -125,7 +127,9 @@ def test_consent_withdrawn_before_clearing_is_honoured(hub: Hub):
     platform, li = join(hub, BEIJING), person(hub)
     take_delivery(hub, platform, delivery("d1", act("1")), now=NOW)
     with writing(hub.engine) as session:
-        withdraw_grant(session, grant_id=_grant_of(session, li, "beijing-green-life"), subject_id=li.subject_id, now=NOW)
+        withdraw_grant(
+            session, grant_id=_grant_of(session, li, "beijing-green-life"), subject_id=li.subject_id, now=NOW
+        )
     close_window(hub)
     assert counted(hub) == [("rejected", "revoked", 0)]
 

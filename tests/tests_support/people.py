@@ -21,9 +21,7 @@ class LinkedPerson:
 def link_person(hub: Hub, name: str, accounts: dict[str, str], behaviours: set[str], now: datetime) -> LinkedPerson:
     """Create a person who allows the hub to collect, clear and credit, with the given accounts by platform."""
     with writing(hub.engine) as session:
-        person = add_person(
-            session, hub.ring, username=name, password=None, display_name=name, now=now
-        )
+        person = add_person(session, hub.ring, username=name, password=None, display_name=name, now=now)
         session.flush()
         grant_id, link_id = "", ""
         for platform, account in accounts.items():

@@ -68,6 +68,8 @@ class RecordFile:
     name: str
     """Relative to the folder of records, for messages and the manifest."""
     rows: int
+    columns: tuple[str, ...]
+    """Those of READ that it has."""
 
 
 def find_files(folder: Path, *, besides: Path | None = None) -> list[Path]:
@@ -105,7 +107,8 @@ def open_file(path: Path, folder: Path) -> RecordFile:
         # A column in which nobody ever told anything may have no type at all.
         if not accepts(found) and not (nullable and pa.types.is_null(found)):
             raise ClearingInputError(f"{name}: column {column} is {found}, not {kind}")
-    return RecordFile(path=path, name=name, rows=rows)
+    present = tuple(column for column in READ if column in schema.names)
+    return RecordFile(path=path, name=name, rows=rows, columns=present)
 
 
 def read_batches(file: RecordFile) -> Iterator[pa.Table]:
@@ -115,9 +118,9 @@ def read_batches(file: RecordFile) -> Iterator[pa.Table]:
         ClearingInputError: the file ends early or is damaged, or a record has no number.
     """
     try:
-        with pq.ParquetFile(file.path, read_dictionary=WORDS) as source:
-            present = [name for name in READ if name in source.schema_arrow.names]
-            for batch in source.iter_batches(BATCH_ROWS, columns=present):
+        words = [name for name in WORDS if name in file.columns]
+        with pq.ParquetFile(file.path, read_dictionary=words) as source:
+            for batch in source.iter_batches(BATCH_ROWS, columns=list(file.columns)):
                 yield _with_micro(file, pa.Table.from_batches([batch]))
     except (pa.ArrowException, OSError) as cause:
         raise ClearingInputError(f"{file.name}: not a readable Parquet file") from cause

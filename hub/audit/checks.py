@@ -1,0 +1,65 @@
+"""Which checks there are, by the invariant of the product that each one looks after. Pure; the checks themselves read.
+
+Invariant 6, that an error answer changes nothing, leaves no trace to audit: tests see to it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hub.audit import changes, consents, events, ledger, links, log, privacy, records, windows
+from hub.audit.books import Books
+from hub.audit.report import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One check; `find` reads the books and says what is wrong."""
+
+    invariant: int
+    name: str
+    find: Callable[[Books], Finding]
+
+    @property
+    def id(self) -> str:
+        """Return the stable name for machines."""
+        return self.find.__name__
+
+
+CHECKS = (
+    Rule(invariant=1, name="every entry sums to zero", find=ledger.entries_sum_to_zero),
+    Rule(invariant=1, name="every entry has two sides", find=ledger.entries_have_two_sides),
+    Rule(invariant=1, name="every posting has an entry, an account and a window", find=ledger.postings_are_placed),
+    Rule(invariant=2, name="an event counts once", find=events.events_count_once),
+    Rule(invariant=2, name="decisions count what their event counts", find=events.decisions_sum_to_events),
+    Rule(invariant=2, name="every record of a cleared window is decided", find=events.cleared_records_are_decided),
+    Rule(invariant=2, name="every counted event issued its grams once", find=events.counted_events_are_issued),
+    Rule(invariant=2, name="grams come from events only", find=ledger.only_events_make_grams),
+    Rule(invariant=3, name="nobody does two things at once", find=events.no_two_acts_at_once),
+    Rule(invariant=4, name="no balance is negative", find=ledger.balances_are_not_negative),
+    Rule(invariant=4, name="only what was held is used", find=ledger.used_within_held),
+    Rule(invariant=5, name="a reversal names one issue", find=ledger.reversals_name_an_issue),
+    Rule(invariant=5, name="a reversal takes no more than was issued", find=ledger.reversals_within_their_issue),
+    Rule(invariant=5, name="grams go when their event does", find=ledger.reversed_events_have_reversals),
+    Rule(invariant=7, name="a record is there once", find=records.records_are_told_once),
+    Rule(invariant=7, name="one version of a record stands", find=records.one_version_stands),
+    Rule(invariant=7, name="every record is translated", find=records.records_are_translated),
+    Rule(invariant=8, name="pinned versions are installed", find=records.versions_are_known),
+    Rule(invariant=8, name="amounts compute to the same milligram", find=records.amounts_recompute),
+    Rule(invariant=9, name="nothing was collected without consent", find=consents.collected_as_allowed),
+    Rule(invariant=9, name="nothing was cleared without consent", find=consents.cleared_as_allowed),
+    Rule(invariant=9, name="nothing was credited without consent", find=consents.credited_as_allowed),
+    Rule(invariant=9, name="the guard asks the latest grants", find=consents.guard_reads_the_latest),
+    Rule(invariant=10, name="every change has a leaf", find=changes.changes_have_leaves),
+    Rule(invariant=10, name="every remembered leaf is in the log", find=changes.leaves_are_there),
+    Rule(invariant=10, name="the log is dense", find=log.log_is_dense),
+    Rule(invariant=10, name="the log makes its signed root", find=log.log_recomputes),
+    Rule(invariant=10, name="windows follow one another", find=windows.windows_chain),
+    Rule(invariant=10, name="final windows make their logged roots", find=windows.final_roots_recompute),
+    Rule(invariant=10, name="batches make their logged roots", find=windows.batches_commit_to_records),
+    Rule(invariant=11, name="an account has one owner at a time", find=links.accounts_have_one_owner),
+    Rule(invariant=11, name="a record belongs to the owner then", find=links.records_belong_to_owners),
+    Rule(invariant=12, name="the log names nobody", find=privacy.leaves_name_nobody),
+    Rule(invariant=12, name="personal columns are sealed", find=privacy.sealed_columns_are_sealed),
+    Rule(invariant=12, name="refused rows keep nothing", find=privacy.refused_rows_keep_nothing),
+    Rule(invariant=12, name="who was erased is gone", find=privacy.erased_people_are_gone),
+)
