@@ -4,12 +4,11 @@ from alembic import context
 from sqlmodel import SQLModel
 
 import consent.tables  # noqa: F401 - importing the tables fills the metadata that autogenerate compares with
-import hub.clearing.tables  # noqa: F401
-import hub.ledger.tables  # noqa: F401
-import hub.log.tables  # noqa: F401
-import hub.records.tables  # noqa: F401
+import hub.clearing.tables
+import hub.ledger.tables
+import hub.log.tables
+import hub.records.tables
 import hub.sync.tables  # noqa: F401
-from alembic import context
 
 engine = context.config.attributes["engine"]
 with engine.begin() as connection:

@@ -141,7 +141,7 @@ class ConnectorError(Exception):
         self.reason = reason
 
 
-class RetryLater(ConnectorError):  # noqa: N818 - named by the recovery
+class RetryLater(ConnectorError):
     """Nothing is wrong that time does not heal. Ask again from the last committed cursor after `after_s` seconds."""
 
     def __init__(self, reason: str, *, after_s: int) -> None:
@@ -149,15 +149,15 @@ class RetryLater(ConnectorError):  # noqa: N818 - named by the recovery
         self.after_s = after_s
 
 
-class SetAside(ConnectorError):  # noqa: N818 - named by the recovery
+class SetAside(ConnectorError):
     """This page or drop cannot be taken and asking again will not help: a person must look."""
 
 
-class Reauthorise(ConnectorError):  # noqa: N818 - named by the recovery
+class Reauthorise(ConnectorError):
     """The platform no longer honours the link's token: refresh it, or ask the person to link again."""
 
 
-class Stop(ConnectorError):  # noqa: N818 - named by the recovery
+class Stop(ConnectorError):
     """The connector's configuration is wrong or unsafe: do not call until an operator has changed it."""
 
 

@@ -1,15 +1,14 @@
 """The web application: every router on one hub. I/O: HTTP."""
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 from starlette.middleware.base import RequestResponseEndpoint
 
 from consent.routes import oauth_router
 from hub.api.doors import doors_router
 from hub.api.operation import operation_router
+from hub.api.problems import tell_problems
 from hub.api.statements import statements_router
 from hub.context import Hub
-from hub.errors import Busy, Conflict, NotFound, TanlianError, UsageProblem
 from hub.log.routes import build_log_router
 from hub.portal.links import links_router
 from hub.portal.pages import pages_router
@@ -26,7 +25,6 @@ SECURITY_HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
 }
-STATUS = {NotFound: 404, Conflict: 409, Busy: 503, UsageProblem: 422}
 
 
 def create_app(hub: Hub) -> FastAPI:
@@ -41,7 +39,7 @@ def create_app(hub: Hub) -> FastAPI:
     app.include_router(operation_router(hub))
     app.include_router(links_router(hub))
     app.include_router(pages_router(hub))
-    app.add_exception_handler(TanlianError, _problem)
+    tell_problems(app)
 
     @app.middleware("http")
     async def secure(request: Request, call_next: RequestResponseEndpoint) -> Response:
@@ -52,11 +50,3 @@ def create_app(hub: Hub) -> FastAPI:
         return response
 
     return app
-
-
-def _problem(_request: Request, error: Exception) -> JSONResponse:
-    """Answer with RFC 9457 problem details; the kind of failure decides the status."""
-    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
-    name = next((kind.__name__ for kind in STATUS if isinstance(error, kind)), "error")
-    body = {"type": f"urn:tanlian:problem:{name.lower()}", "title": str(error), "status": status}
-    return JSONResponse(body, status_code=status, media_type="application/problem+json")

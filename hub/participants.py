@@ -5,6 +5,7 @@ changes nothing, another one under the same id replaces it. It holds secrets, so
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +26,8 @@ from hub.errors import NotFound, UsageProblem
 from hub.log.leaves import Kind
 from hub.sync.tables import Participant
 from mappings import MappingError, load_mapping
+
+ID = r"[a-z][a-z0-9-]{1,31}"
 
 
 class Status(StrEnum):
@@ -51,7 +54,7 @@ class ParticipantDocument(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9-]{1,31}$")
+    id: str = Field(pattern=f"^{ID}$")
     name_zh: str = Field(min_length=1, max_length=60)
     name_en: str = Field(min_length=1, max_length=60)
     kind: str = Field(pattern=r"^(city|bank|enterprise|data_source|aggregator|community|event)$")
@@ -132,7 +135,8 @@ def set_status(session: Session, participant_id: str, status: Status, now: datet
 
 def require_participant(session: Session, participant_id: str) -> Participant:
     """Load a participant's row; raises NotFound."""
-    row = session.get(Participant, participant_id)
+    # What is no id is not asked for: PostgreSQL cannot even be asked for a text with a zero byte.
+    row = session.get(Participant, participant_id) if re.fullmatch(ID, participant_id) else None
     if row is None:
         raise NotFound(f"there is no participant {participant_id!r}")
     return row

@@ -32,7 +32,7 @@ def parse_whole(texts: Texts, places: int) -> tuple[Whole, States]:
         The numbers, which count where the state is EXACT or ROUNDED and are 0 elsewhere, and the states.
     """
     values, states = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.uint8)
-    _parse_rows(texts.data, texts.bounds, texts.told, places, values, states)
+    _parse_rows(texts.data, texts.starts, texts.ends, texts.told, places, values, states)
     return values, states
 
 
@@ -118,7 +118,9 @@ def _parse(data: Bytes, at: int, end: int, places: int) -> tuple[int, int]:
 
 
 @kernel
-def _parse_rows(data: Bytes, bounds: Offsets, told: Mask, places: int, values: Whole, states: States) -> None:
+def _parse_rows(
+    data: Bytes, starts: Offsets, ends: Offsets, told: Mask, places: int, values: Whole, states: States
+) -> None:
     for row in range(len(values)):
         if told[row]:
-            values[row], states[row] = _parse(data, bounds[row], bounds[row + 1], places)
+            values[row], states[row] = _parse(data, starts[row], ends[row], places)

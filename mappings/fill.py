@@ -1,6 +1,6 @@
 """One field of the records of a batch, filled by its cases: values, what is told, what is wrong. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -228,9 +228,9 @@ def _fill_numbers(name: str, transform: model.Number, field: Field) -> Filled:
 
 def _fill_tokens(transform: model.Token, context: Context) -> Filled:
     texts, faults = _texts(transform.source, context.documents, blurred=Reason.BAD_KEY)
-    long = texts.told & (texts.bounds[1:] - texts.bounds[:-1] > MAX_KEY_BYTES)
+    long = texts.told & (texts.ends - texts.starts > MAX_KEY_BYTES)
     faults = _mark(faults, (faults == NONE) & long, Reason.BAD_KEY)
-    usable = Texts(data=texts.data, bounds=texts.bounds, told=texts.told & (faults == NONE))
+    usable = replace(texts, told=texts.told & (faults == NONE))
     tokens, found = tokenize(context.token_key, transform.kind, usable)
     return Filled(told=found, faults=faults, numbers=tokens.view(np.int64))
 

@@ -57,8 +57,8 @@ def _keep_chunk(mapping: Mapping, documents: Documents) -> pl.Series:
     held = (documents.kinds >= scan.TEXT) & (documents.kinds <= scan.BOOLEAN)
     room = int(np.where(held, documents.ends - documents.starts, 0).sum()) + rows * (len(keys) + 8 * width)
     out, bounds = np.empty(max(1, room), np.uint8), np.zeros(rows + 1, np.int64)
-    flat, places = documents.gather_all()
-    _write_rows(steps, keys, leaves, documents.kinds, documents.status, flat, places, out, bounds)
+    data, starts, ends = documents.all_scalars()
+    _write_rows(steps, keys, leaves, documents.kinds, documents.status, data, starts, ends, out, bounds)
     validity = pa.py_buffer(np.packbits(documents.status == READ, bitorder="little"))
     buffers = [validity, pa.py_buffer(bounds), pa.py_buffer(out[: max(1, bounds[-1])].copy())]
     return pl.Series(pa.Array.from_buffers(pa.large_binary(), rows, buffers))
@@ -142,10 +142,10 @@ def _write_value(kind: int, is_leaf: bool, data: Bytes, start: int, end: int, ou
 
 @kernel
 def _write_rows(
-    steps: Spans, keys: Bytes, leaves: Mask, kinds: Bytes, status: Bytes, flat: Bytes, places: Offsets,
+    steps: Spans, keys: Bytes, leaves: Mask, kinds: Bytes, status: Bytes, data: Bytes, starts: Offsets, ends: Offsets,
     out: Bytes, bounds: Offsets,
 ) -> None:  # fmt: skip
-    """Write every document that was read; places[node, row] is where its scalar begins in `flat`."""
+    """Write every document that was read; starts and ends say, per node and row, where its scalar lies in `data`."""
     at = 0
     for row in range(len(status)):
         if status[row] == READ:
@@ -167,8 +167,8 @@ def _write_rows(
                         at += 1
                         after = i + 1
                     else:
-                        start, end = places[node, row], places[node, row + 1]
-                        at = _write_value(kinds[node, row], leaves[node], flat, start, end, out, at)
+                        start, end = starts[node, row], ends[node, row]
+                        at = _write_value(kinds[node, row], leaves[node], data, start, end, out, at)
                 i = after
             out[at] = 0x7D
             at += 1

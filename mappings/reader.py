@@ -62,20 +62,32 @@ class Documents:
             self._fields[paths] = self._merge(paths)
         return self._fields[paths]
 
-    def gather(self, kinds: scan.Bytes, starts: scan.Spans, ends: scan.Spans) -> tuple[scan.Bytes, scan.Offsets]:
-        """Return the scalars at one span per row one behind another, texts without escapes, and where each lies."""
+    def scalars(
+        self, kinds: scan.Bytes, starts: scan.Spans, ends: scan.Spans
+    ) -> tuple[scan.Bytes, scan.Offsets, scan.Offsets]:
+        """Return bytes and where each row's scalar begins and ends in them, escapes resolved.
+
+        They are the documents' own bytes where nothing is escaped, which is nearly always: copying costs more than
+        reading.
+        """
+        if not (kinds == scan.ESCAPED).any():
+            begins = self.offsets[:-1]
+            return self.data, begins + starts, begins + ends
         held = (kinds >= scan.TEXT) & (kinds <= scan.BOOLEAN)
         out = np.empty(max(1, int(np.where(held, ends - starts, 0).sum())), np.uint8)
         bounds = np.zeros(len(kinds) + 1, np.int64)
         scan.gather(self.data, self.offsets, kinds, starts, ends, out, bounds)
-        return out, bounds
+        return out, bounds[:-1], bounds[1:]
 
-    def gather_all(self) -> tuple[scan.Bytes, scan.Offsets]:
-        """Return the scalars of all nodes, and per node and row where each begins and ends."""
-        parts = [self.gather(self.kinds[i], self.starts[i], self.ends[i]) for i in range(len(self.tree.nodes))]
-        begins = np.cumsum([0, *(len(data) for data, _ in parts[:-1])])
-        places = np.stack([bounds + begin for (_, bounds), begin in zip(parts, begins, strict=True)])
-        return np.concatenate([data for data, _ in parts]), places
+    def all_scalars(self) -> tuple[scan.Bytes, scan.Offsets, scan.Offsets]:
+        """Return bytes and, per node and row, where its scalar begins and ends in them, escapes resolved."""
+        begins, stops, pieces = self.offsets[:-1] + self.starts, self.offsets[:-1] + self.ends, [self.data]
+        for node in np.flatnonzero((self.kinds == scan.ESCAPED).any(axis=1)).tolist():
+            data, first, last = self.scalars(self.kinds[node], self.starts[node], self.ends[node])
+            shift = sum(len(piece) for piece in pieces)
+            begins[node], stops[node] = first + shift, last + shift
+            pieces.append(data)
+        return (pieces[0] if len(pieces) == 1 else np.concatenate(pieces)), begins, stops
 
     def _merge(self, paths: Paths) -> Field:
         first, *others = (self.tree.nodes.index(path) for path in paths)
@@ -93,10 +105,10 @@ class Documents:
             kinds = np.where(absent, self.kinds[node], kinds)
             starts = np.where(absent, self.starts[node], starts)
             ends = np.where(absent, self.ends[node], ends)
-        data, bounds = self.gather(kinds, starts, ends)
-        told = (kinds >= scan.TEXT) & (kinds <= scan.NUMBER) & (bounds[1:] > bounds[:-1]) & ~conflict
+        told = (kinds >= scan.TEXT) & (kinds <= scan.NUMBER) & (ends > starts) & ~conflict
+        data, begins, stops = self.scalars(kinds, starts, ends)
         return Field(
-            texts=Texts(data=data, bounds=bounds, told=told),
+            texts=Texts(data=data, starts=begins, ends=stops, told=told),
             absent=kinds <= scan.NULL,
             wrong=kinds >= scan.BOOLEAN,
             conflict=conflict,

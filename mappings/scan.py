@@ -266,7 +266,7 @@ def _is_repeated(
     hashes[top] = mix
     keys[top, 0] = start
     keys[top, 1] = end
-    for i in range(base, top):
+    for i in range(base, top):  # noqa: SIM110 - compiled: a generator would not be
         if hashes[i] == mix and _same_bytes(scratch, keys[i, 0], keys[i, 1], scratch, start, end):
             return True
     return False

@@ -24,10 +24,11 @@ MAX_ID_CHARACTERS = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Texts:
-    """Row i is data[bounds[i]:bounds[i + 1]], UTF-8, and counts only where `told`."""
+    """Row i is data[starts[i]:ends[i]], UTF-8, and counts only where `told`."""
 
     data: Bytes
-    bounds: Offsets
+    starts: Offsets
+    ends: Offsets
     told: Mask
 
     def __len__(self) -> int:
@@ -35,7 +36,11 @@ class Texts:
 
     def to_series(self) -> pl.Series:
         """Return a String series, null where nothing is told."""
-        buffers = [_validity(self.told), pa.py_buffer(self.bounds), pa.py_buffer(self.data)]
+        bounds = np.zeros(len(self) + 1, np.int64)
+        np.cumsum(np.where(self.told, self.ends - self.starts, 0), out=bounds[1:])
+        packed = np.empty(max(1, bounds[-1]), np.uint8)
+        _pack(self.data, self.starts, bounds, packed)
+        buffers = [_validity(self.told), pa.py_buffer(bounds), pa.py_buffer(packed)]
         # The scanner has checked that it is UTF-8, so Arrow may take the buffers as they are.
         return pl.Series(pa.Array.from_buffers(pa.large_string(), len(self), buffers))
 
@@ -44,7 +49,8 @@ class Texts:
         found = np.full(len(self), -1, np.int32)
         encoded = [word.encode() for word in words]
         stops = np.cumsum([0, *(len(word) for word in encoded)])
-        _find(self.data, self.bounds, self.told, np.frombuffer(b"".join(encoded) or b"\0", np.uint8), stops, found)
+        letters = np.frombuffer(b"".join(encoded) or b"\0", np.uint8)
+        _find(self.data, self.starts, self.ends, self.told, letters, stops, found)
         return found
 
     def has_ids(self) -> Mask:
@@ -53,19 +59,15 @@ class Texts:
         Look-alikes, invisible characters and spaces at the ends make two ids of one, and databases differ on which.
         """
         good = np.zeros(len(self), np.bool_)
-        _find_ids(self.data, self.bounds, self.told, good)
+        _find_ids(self.data, self.starts, self.ends, self.told, good)
         return good
 
     def equals(self, other: "Texts") -> Mask:
         """Return where both are told and the same."""
-        starts = self.bounds[:-1]
-        if self.data is not other.data:
-            shift = len(self.data)
-            both = np.concatenate([self.data, other.data])
-        else:
-            shift, both = 0, self.data
-        theirs = other.bounds + shift
-        same = same_bytes(both, starts, self.bounds[1:], theirs[:-1], theirs[1:])
+        shift, data = 0, self.data
+        if data is not other.data:
+            shift, data = len(data), np.concatenate([data, other.data])
+        same = same_bytes(data, self.starts, self.ends, other.starts + shift, other.ends + shift)
         return same & self.told & other.told
 
 
@@ -78,7 +80,7 @@ def join_texts(parts: Sequence[Texts], separator: str) -> tuple[Texts, Mask]:
     pieces = [part.to_series().fill_null("") for part in parts]
     blurred = np.logical_or.reduce([piece.str.contains(separator, literal=True).to_numpy() for piece in pieces])
     bounds, data = byte_buffers(pl.select(pl.concat_str(pieces, separator=separator)).to_series())
-    return Texts(data=data, bounds=bounds, told=told), blurred
+    return Texts(data=data, starts=bounds[:-1], ends=bounds[1:], told=told), blurred
 
 
 def byte_buffers(series: pl.Series) -> tuple[Offsets, Bytes]:
@@ -125,19 +127,27 @@ def _compare(data: Bytes, starts: Offsets, ends: Offsets, others: Offsets, other
 
 
 @kernel
-def _find(data: Bytes, bounds: Offsets, told: Mask, words: Bytes, stops: Offsets, found: Spans) -> None:
+def _pack(data: Bytes, starts: Offsets, bounds: Offsets, packed: Bytes) -> None:
+    for row in range(len(starts)):
+        shift = starts[row] - bounds[row]
+        for i in range(bounds[row], bounds[row + 1]):
+            packed[i] = data[i + shift]
+
+
+@kernel
+def _find(data: Bytes, starts: Offsets, ends: Offsets, told: Mask, words: Bytes, stops: Offsets, found: Spans) -> None:
     for row in range(len(told)):
         if told[row]:
             for word in range(len(stops) - 1):
-                if _is_same(data, bounds[row], bounds[row + 1], words, stops[word], stops[word + 1]):
+                if _is_same(data, starts[row], ends[row], words, stops[word], stops[word + 1]):
                     found[row] = word
                     break
 
 
 @kernel
-def _find_ids(data: Bytes, bounds: Offsets, told: Mask, good: Mask) -> None:
+def _find_ids(data: Bytes, starts: Offsets, ends: Offsets, told: Mask, good: Mask) -> None:
     for row in range(len(told)):
-        start, end = bounds[row], bounds[row + 1]
+        start, end = starts[row], ends[row]
         if not told[row] or end - start > MAX_ID_CHARACTERS or data[start] == 0x20 or data[end - 1] == 0x20:
             continue
         good[row] = True

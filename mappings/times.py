@@ -54,7 +54,7 @@ def parse_unix_times(texts: Texts, unit: str) -> tuple[Moments, Faults]:
 
 def _read(texts: Texts, form: int) -> tuple[Moments, Faults]:
     values, faults = np.full(len(texts), EARLIEST_US, np.int64), np.zeros(len(texts), np.uint8)
-    _parse_rows(texts.data, texts.bounds, texts.told, form, values, faults)
+    _parse_rows(texts.data, texts.starts, texts.ends, texts.told, form, values, faults)
     return values, faults
 
 
@@ -168,7 +168,9 @@ def _parse(data: Bytes, at: int, end: int, form: int) -> tuple[int, int]:
 
 
 @kernel
-def _parse_rows(data: Bytes, bounds: Offsets, told: Mask, form: int, values: Moments, faults: Faults) -> None:
+def _parse_rows(
+    data: Bytes, starts: Offsets, ends: Offsets, told: Mask, form: int, values: Moments, faults: Faults
+) -> None:
     for row in range(len(values)):
         if told[row]:
-            values[row], faults[row] = _parse(data, bounds[row], bounds[row + 1], form)
+            values[row], faults[row] = _parse(data, starts[row], ends[row], form)

@@ -532,7 +532,7 @@ def upgrade() -> None:
         sa.Column("platform", sa.String(64), nullable=False),
         sa.Column("stream", sa.String(64), nullable=False),
         sa.Column("source_id", sa.String(200), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("subject_id", sa.BigInteger(), nullable=False),
         sa.Column("link_id", sa.String(32), nullable=False),

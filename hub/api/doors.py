@@ -4,16 +4,19 @@ The platform's connector checks and unpacks the message, the pipeline takes the 
 unknown and a suspended participant get the same answer.
 """
 
+from datetime import datetime
+
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from connectors.base import ConnectorError, Delivery, Inbound, Receiver, Reply, problem
+from connectors.base import ConnectorError, Delivery, Inbound, Outcome, Receiver, Reply, problem
 from hub.api.bodies import BodyTooLarge, read_bounded
 from hub.context import Hub
 from hub.db import reading
 from hub.errors import Conflict, NotFound
 from hub.participants import Platform, Status, open_platform
 from hub.pipeline import take_delivery
+from hub.records.races import DATABASE_ERRORS, TRIES, lost_a_race
 
 
 def doors_router(hub: Hub) -> APIRouter:
@@ -60,13 +63,24 @@ def _take(hub: Hub, platform: Platform, receiver: Receiver, inbound: Inbound) ->
         return problem(503, error.reason, "The hub cannot take this now; an operator was told.")
     if not isinstance(received, Delivery):
         return received
-    if len(received.rows) > hub.settings.max_rows_per_delivery:
+    if len(received.rows) + len(received.unreadable) > hub.settings.max_rows_per_delivery:
         return problem(413, "too_many_rows", f"At most {hub.settings.max_rows_per_delivery} rows fit one message.")
     try:
-        outcome = take_delivery(hub, platform, received, now=now)
+        outcome = _store(hub, platform, received, now)
     except Conflict as conflict:
         return problem(409, "delivery_conflict", str(conflict))
     return receiver.acknowledge(received, outcome)
+
+
+def _store(hub: Hub, platform: Platform, delivery: Delivery, now: datetime) -> Outcome:
+    """Take a delivery, again if the same rows were stored by another message at this very moment."""
+    for _ in range(TRIES - 1):
+        try:
+            return take_delivery(hub, platform, delivery, now=now)
+        except DATABASE_ERRORS as error:
+            if not lost_a_race(error):
+                raise
+    return take_delivery(hub, platform, delivery, now=now)
 
 
 def _no_door() -> Reply:

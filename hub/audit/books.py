@@ -4,12 +4,12 @@ The audit has its own statements and shares none with the functions that write: 
 here. Whatever may be long is read in pages.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from hub.context import Hub
@@ -28,8 +28,7 @@ class Books:
 
     def rows(self, sql: str, **params: Any) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a SELECT without holding them all."""
-        result = self.session.execute(text(sql), params, execution_options={"yield_per": PAGE_ROWS})
-        for page in result.partitions():
+        for page in self._partitions(sql, params):
             yield from (tuple(row) for row in page)
 
     def number(self, sql: str, **params: Any) -> int:
@@ -42,13 +41,17 @@ class Books:
 
     def pages(self, sql: str, schema: dict[str, Any], **params: Any) -> Iterator[pl.DataFrame]:
         """Yield the rows of a SELECT as frames of at most PAGE_ROWS; the SELECT's columns are named by `schema`."""
-        result = self.session.execute(text(sql), params, execution_options={"yield_per": PAGE_ROWS})
-        for page in result.partitions():
+        for page in self._partitions(sql, params):
             yield pl.DataFrame([tuple(row) for row in page], schema=schema, orient="row")
 
     def frame(self, sql: str, schema: dict[str, Any], **params: Any) -> pl.DataFrame:
         """Return all rows of a SELECT that is known to be short."""
         return pl.concat([pl.DataFrame(schema=schema), *self.pages(sql, schema, **params)])
+
+    def _partitions(self, sql: str, params: dict[str, Any]) -> Iterator[Sequence[Row[Any]]]:
+        # Streaming: without it PostgreSQL's driver would fetch the whole result at once.
+        options = {"stream_results": True, "max_row_buffer": min(PAGE_ROWS, 10_000)}
+        return self.session.execute(text(sql), params, execution_options=options).partitions(PAGE_ROWS)
 
     def micros(self, column: str) -> str:
         """Return SQL for a stored time as whole microseconds since 1970."""

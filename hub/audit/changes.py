@@ -123,8 +123,8 @@ def _links(books: Books) -> Iterator[tuple[str, str, bool]]:
 
 
 def _participants(books: Books) -> Iterator[tuple[str, str, bool]]:
-    known = set(_references(books, "participant.changed"))
+    known = {_up_to_second_colon(f"{reference}:") for reference in _references(books, "participant.changed")}
     for participant, digest in books.rows(
         "SELECT participant_id, configuration_digest FROM participant ORDER BY participant_id"
     ):
-        yield "configuration of", participant, f"{participant}:{bytes(digest).hex()[:16]}" in known
+        yield "configuration of", participant, f"{participant}:{bytes(digest).hex()[:16]}:" in known

@@ -25,7 +25,7 @@ SEALED = (
 _NO_CONSENT = ("unknown_account", *(refusal.value for refusal in Refusal))
 # Words of the hub's own that stand in leaves; a person may happen to be called so.
 _WORDS = re.compile(r"tanlian/1|(?:grant|link|client)\.[a-z_]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z")
-_TOKENS = re.compile(r"[^\s\"'.,:;/|=()\[\]{}<>]+")
+_TOKENS = re.compile(r"[^\s\"',:;/|=()\[\]{}<>]+")
 _NUMBERS = ("_count", "_bytes", "_size", "_mg")
 
 
@@ -118,6 +118,8 @@ def _tokens(value: Any, words: frozenset[str], name: str = "") -> Iterator[str]:
                 yield from _tokens(part, words, name)
         case str() if value not in words and not _WORDS.fullmatch(value) and not name.endswith(_NUMBERS):
             yield value.casefold()
-            yield from _TOKENS.findall(value.casefold())
+            for token in _TOKENS.findall(value.casefold()):
+                yield token
+                yield from token.split(".")
         case int() if not isinstance(value, bool) and not name.endswith(_NUMBERS) and name not in ("window", "group"):
             yield str(value)

@@ -72,7 +72,9 @@ def us_apart(rows: Table, rules: Rules, i: int, j: int) -> int:
         if tells_end(rows, rules, moment):
             # An end is less certain than a start: clocks of interval reporters stretch by some per cent.
             stretch = (rows[act].end - rows[act].start) // 1000 * rules.settings[0].stretch
-            return max(0, _between(rows[moment].start, rows[moment].grain, rows[act].end, rows[act].grain) - stretch)
+            return int(
+                max(0, _between(rows[moment].start, rows[moment].grain, rows[act].end, rows[act].grain) - stretch)
+            )
     return _between(rows[i].start, rows[i].grain, rows[j].start, rows[j].grain)
 
 

@@ -2,17 +2,17 @@
 
 import os
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, progress_bars
-from hub.demo.processes import Town, running_town
-from hub.demo.story import Story, look_back
-from hub.demo.telling import show, summarise
 from hub.migrate import prepare
-from hub.sandbox.town import Town as Inhabitants
 from hub.settings import Settings
+
+if TYPE_CHECKING:
+    from hub.demo.processes import Town
+    from hub.sandbox.town import Town as Inhabitants
 
 
 def demo(
@@ -22,6 +22,12 @@ def demo(
     as_json: bool = AS_JSON,
 ) -> None:
     """Run the main job end to end: people consent, platforms deliver, the hub counts each act once and proves it."""
+    # Imported here: every other command would wait for the simulated town, too.
+    from hub.demo.processes import running_town
+    from hub.demo.story import Story, look_back
+    from hub.demo.telling import show, summarise
+    from hub.sandbox.town import Town as Inhabitants
+
     settings = Settings()
     failpoint = os.environ.pop("TANLIAN_FAILPOINT", "")  # for the worker alone
     os.environ["TANLIAN_ALLOW_LOOPBACK"] = "1"
@@ -49,7 +55,7 @@ def demo(
         raise SystemExit(1)
 
 
-def _stay(town: Town, inhabitants: Inhabitants) -> None:
+def _stay(town: "Town", inhabitants: "Inhabitants") -> None:
     """Keep everything running until the operator stops it."""
     first = inhabitants.people[0]
     out.print(f"\n[bold]The hub is at {town.hub_url}[/bold] (stop with Ctrl-C)")

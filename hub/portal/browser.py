@@ -17,8 +17,9 @@ from consent.sessions import SessionInfo, load_session, require_csrf, start_sess
 from hub.api.bodies import read_bounded
 from hub.context import Hub
 from hub.db import reading, writing
+from hub.errors import UsageProblem
 
-FORM_BYTES = 64 * 1024
+FORM_BYTES, FORM_FIELDS = 64 * 1024, 200
 HERE = Path(__file__).parent
 PAGES = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined)
 
@@ -85,7 +86,11 @@ async def read_form(request: Request) -> dict[str, str]:
     """Parse a form body; a field that comes twice keeps its first value."""
     body = await read_bounded(request, FORM_BYTES)
     fields: dict[str, str] = {}
-    for name, value in parse_qsl(body.decode("utf-8", errors="replace"), keep_blank_values=True, max_num_fields=200):
+    try:
+        pairs = parse_qsl(body.decode("utf-8", errors="replace"), keep_blank_values=True, max_num_fields=FORM_FIELDS)
+    except ValueError:
+        raise UsageProblem(f"a form has at most {FORM_FIELDS} fields") from None
+    for name, value in pairs:
         fields.setdefault(name, value)
     return fields
 

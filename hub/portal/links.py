@@ -21,6 +21,7 @@ from consent.links import AlreadyLinked, load_links
 from consent.platform_client import LinkRefused, complete_link, exchange_code, start_link, take_attempt
 from consent.platforms import PlatformRefused, discover
 from consent.sessions import CsrfRefused
+from consent.token_endpoint import TokenEndpointBusy
 from consent.withdraw import withdraw_grant
 from hub.changes import log_consent_change
 from hub.context import Hub
@@ -85,9 +86,10 @@ def _checked(hub: Hub, request: Request, platform_id: str, form: dict[str, str],
     except CsrfRefused:
         return _stop("Not sent", "Please send the form from this hub's own page.", "/links", status=403)
     except NotFound:
-        return _stop("No such platform", "This platform has not joined the hub.", "/links", status=404)
-    if platform.status is not Status.ACTIVE:
-        return _stop("Not now", "This platform is suspended. Try again later.", "/links", status=409)
+        return _unknown()
+    # Withdrawing is never refused: a suspension is the platform's trouble and not the person's.
+    if platform.status is not Status.ACTIVE and handler is not _revoke:
+        return _suspended()
     return handler(hub, current, platform, form)
 
 
@@ -135,8 +137,13 @@ def _decide(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) 
 
 def _callback(hub: Hub, current: Visit, platform_id: str, answer: dict[str, str]) -> Response:
     now = hub.clock()
-    with reading(hub.engine) as session:
-        platform = open_platform(session, hub.ring, platform_id)
+    try:
+        with reading(hub.engine) as session:
+            platform = open_platform(session, hub.ring, platform_id)
+    except NotFound:
+        return _unknown()
+    if platform.status is not Status.ACTIVE:
+        return _suspended()
     if platform.document.oauth is None:
         return _refused()
     config = platform_config(hub, platform)
@@ -149,7 +156,7 @@ def _callback(hub: Hub, current: Visit, platform_id: str, answer: dict[str, str]
             linked = exchange_code(http, hub.ring, config=config, attempt=attempt, now=now)
     except LinkRefused:
         return _refused()
-    except (PlatformRefused, ConnectorError):
+    except (PlatformRefused, TokenEndpointBusy, ConnectorError):
         return _away()
     return _is_this_right(hub, current, platform, Waiting(attempt=attempt, linked=linked))
 
@@ -241,6 +248,14 @@ def _policy(platform_origin: str) -> str:
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
         f"form-action 'self' {platform_origin}"
     )
+
+
+def _unknown() -> Response:
+    return _stop("No such platform", "This platform has not joined the hub.", "/links", status=404)
+
+
+def _suspended() -> Response:
+    return _stop("Not now", "This platform is suspended. Try again later.", "/links", status=409)
 
 
 def _refused() -> Response:

@@ -130,7 +130,7 @@ def _source_rows(fresh: pl.DataFrame, vault: SubjectVault, batch: Batch, receive
         plaintexts=fresh["payload"].to_list(),
     )
     return fresh.select(
-        "record_id", "source_id", pl.col("version").cast(pl.Int32), "digest", "subject_id", "link_id", "cancelled",
+        "record_id", "source_id", "version", "digest", "subject_id", "link_id", "cancelled",
         "superseded_by",
         payload=pl.Series(sealed, dtype=pl.Binary()),
         posted_us=pl.col("posted_at").dt.timestamp("us"),

@@ -50,7 +50,7 @@ class SourceRecord(SQLModel, table=True):
     platform: str = Field(max_length=64)
     stream: str = Field(max_length=64)
     source_id: str = Field(max_length=200)
-    version: int
+    version: int = Field(sa_type=BigInteger, description="some platforms count in milliseconds of a clock")
     digest: bytes
     subject_id: int = Field(sa_type=BigInteger)
     link_id: str = Field(max_length=32)

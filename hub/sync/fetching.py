@@ -30,6 +30,7 @@ from hub.db import reading, writing
 from hub.errors import Conflict
 from hub.participants import Platform, Status, open_platform
 from hub.pipeline import take_delivery
+from hub.records.races import DATABASE_ERRORS, lost_a_race
 from hub.sync.cursors import Due, Held, back_off, lease_due, release
 from hub.sync.outward import platform_config, platform_http
 from hub.sync.transactions import transactions_of
@@ -59,6 +60,10 @@ def fetch_next(hub: Hub, worker: str, *, poll: timedelta = POLL) -> bool:
         next_in, error = PAUSED, failure.reason
     except Conflict as failure:
         next_in, error = back_off(due.failures), str(failure)
+    except DATABASE_ERRORS as failure:
+        if not lost_a_race(failure):
+            raise
+        next_in, error = back_off(due.failures), "met_another_delivery"  # nothing of this page is stored
     with writing(hub.engine) as session:
         release(session, due, worker, now=hub.clock(), next_in=next_in, error=error)
     return True

@@ -113,7 +113,14 @@ def test_a_large_drop_comes_in_pages_and_each_can_be_reached_again(tmp_path: Pat
 
 def test_csv_and_gzip_become_json_documents(tmp_path: Path) -> None:
     table = '\ufeff单号,站\r\n"1","长,龙"\r\n2, x \r\n3\r\n'.encode()
-    drop(tmp_path, 1, {"a.csv.gz": (gzip.compress(table), 3), "b.jsonl.gz": (gzip.compress(b' {"id": 1.0} \n\n'), 1)})
+    drop(
+        tmp_path,
+        1,
+        {
+            "a.csv.gz": (gzip.compress(table, mtime=0), 3),
+            "b.jsonl.gz": (gzip.compress(b' {"id": 1.0} \n\n', mtime=0), 1),
+        },
+    )
     taken, error = pages(fetcher(tmp_path))
     assert error is None
     assert taken[0].delivery.rows == (
@@ -318,7 +325,7 @@ def bomb(size_bytes: int) -> bytes:
     [
         ("a.jsonl.gz", bomb(64 << 20), "file_too_large"),
         ("a.jsonl", b"\n" * 200_000, "file_too_large"),
-        ("a.jsonl.gz", gzip.compress(lines(1))[:-4], "file_gzip_damaged"),
+        ("a.jsonl.gz", gzip.compress(lines(1), mtime=0)[:-4], "file_gzip_damaged"),
         ("a.jsonl.gz", lines(1), "file_gzip_damaged"),
         ("a.csv", b"\xff\xfe\n1\n", "file_encoding"),
         ("a.csv", b"a,a\n1,2\n", "file_header"),

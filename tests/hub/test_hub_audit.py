@@ -565,6 +565,7 @@ CORRUPTIONS = (
     ),
     corruption("leaves_name_nobody", "a leaf holds a subject id", *leaf(":leaf_of_subject")),
     corruption("leaves_name_nobody", "a leaf holds a name", *leaf(":leaf_of_name")),
+    corruption("leaves_name_nobody", "a leaf holds a name among other words", *leaf(":leaf_of_words")),
     corruption("leaves_name_nobody", "a leaf holds an account's key", *leaf(":leaf_of_account")),
     *(
         corruption(
@@ -766,6 +767,7 @@ def facts(hub: Hub) -> dict[str, Any]:
         "leaf_of_replay": framed(f'{{"accepted_count":1,"records_root":"{known["root_of_12"].hex()}"}}'),
         "leaf_of_subject": framed(f'{{"ids":{{"whose":"x:{people["li"]}"}}}}'),
         "leaf_of_name": framed('{"what":"grant.given","by":["Wang.Fang"]}'),
+        "leaf_of_words": framed('{"what":"grant.given:zhao.min:2"}'),
         "leaf_of_account": framed(f'{{"what":"link.opened","key":"{account_key}"}}'),
         "plain": b'{"memberId":"bj-1","begin":"in the open"}',
     }

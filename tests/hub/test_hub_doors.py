@@ -3,7 +3,9 @@
 Every wrong message is one clear answer that changes nothing; every wrong row is set aside and disturbs no other.
 """
 
+import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,14 +14,18 @@ import pytest
 from tests_support.deliveries import BEIJING, KUAIDIAN, act, charge, join
 from tests_support.people import link_person
 from tests_support.pushes import DOOR, WRONG_SECRET, body_of, push, signed
+from tests_support.town import document_of, inhabitant, link_inhabitant, served_hub, served_platform
 from tests_support.web import Caller, count, look_up
 
-from connectors.config import decode_base64
 from connectors.tcec_envelope import EnvelopeKeys, open_reply, seal_envelope
 from hub.context import Hub
 from hub.db import writing
 from hub.participants import Status, set_status
 from hub.pipeline import clear_dirty
+from hub.sandbox.people import WECHAT
+from hub.sandbox.platforms.faults import Fault
+from hub.sandbox.platforms.site import Tally
+from hub.sandbox.platforms.wechat import WeChatSports
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 STORES = ("source_record", "reduction_record", "quarantined", "batch", "decision", "change_leaf")
@@ -38,8 +44,8 @@ def is_problem(answer: Any, status: int, reason: str) -> bool:
     """RFC 9457: the media type, the stable type, the status, and a title for people."""
     document = answer.json()
     return (
-        answer.status_code == document["status"] == status
-        and answer.headers["content-type"] == "application/problem+json"
+        answer.headers["content-type"] == "application/problem+json"
+        and answer.status_code == document["status"] == status
         and document["type"] == f"urn:tanlian:problem:{reason}"
         and bool(document["title"])
     )
@@ -133,7 +139,7 @@ BAD_ROWS: dict[str, tuple[dict[str, Any] | str, tuple[int, int], str]] = {
     ),
     "the end before the start": (bad(11, endTime="2026-11-18T08:00:00+08:00"), (0, 1), "end_before_start"),
     "a negative quantity": (bad(12, distance=-1), (0, 1), "negative_quantity"),
-    "an enormous quantity": (bad(13, distance=10**300), (0, 1), "number_too_large"),
+    "an enormous quantity": (bad(13, distance=10**300), (0, 1), "quantity_out_of_range"),
     "an unknown person": (bad(14, memberId="nobody"), (1, 0), "unknown_account"),
     "an act before the consent": (
         bad(15, beginTime="2025-01-01T08:00:00+08:00", endTime="2025-01-01T08:10:00+08:00"),
@@ -286,7 +292,9 @@ def test_unreadable_rows_count_against_the_hub_s_bound_too(door: Caller):
 
 # T/CEC 102: every answer is HTTP 200 with the standard's code in a signed envelope.
 
-KEYS = EnvelopeKeys(**{name: KUAIDIAN["secrets"][name].encode() for name in ("data_secret", "data_secret_iv", "sig_secret")})  # fmt: skip
+KEYS = EnvelopeKeys(
+    **{name: KUAIDIAN["secrets"][name].encode() for name in ("data_secret", "data_secret_iv", "sig_secret")}
+)
 EVCS = "/in/kuaidian/evcs/v20161110"
 OK, SIGNATURE, TOKEN, ENVELOPE, BUSINESS = 0, 4001, 4002, 4003, 4004
 
@@ -299,7 +307,9 @@ class Operator:
         link_person(hub, "wang", {"kuaidian": "kd-1"}, {"MOB-EVCHARGE"}, NOW)
         self.hub, self.caller = hub, Caller(hub)
 
-    def envelope(self, document: dict[str, Any] | bytes, *, seq: int = 1, at: datetime = NOW, operator: str = "123456789") -> bytes:  # fmt: skip
+    def envelope(
+        self, document: dict[str, Any] | bytes, *, seq: int = 1, at: datetime = NOW, operator: str = "123456789"
+    ) -> bytes:
         text = document if isinstance(document, bytes) else json.dumps(document).encode()
         return seal_envelope(KEYS, operator_id=operator, text=text, sent_at=at, seq=seq)
 
@@ -419,4 +429,75 @@ def test_the_envelope_s_token_opens_no_other_door(operator: Operator):
     join(operator.hub, BEIJING)
     answer = operator.caller.post(DOOR, headers={"authorization": f"Bearer {operator.token}"}, content=BODY)
     assert is_problem(answer, 400, "webhook_headers")
-    assert decode_base64(operator.token.partition(".")[2] + "=", most=64) is None  # url-safe, and no JSON inside
+
+
+# WeRun: the phone's sealed list is opened with the session key that WeChat gives the hub for the phone's code.
+
+
+class Phones:
+    """A town's phones and WeChat on a real port, and a hub on another; only the first inhabitant is linked."""
+
+    def __init__(self, hub: Hub, wechat: WeChatSports, origin: str) -> None:
+        self.hub, self.wechat = hub, wechat
+        join(hub, document_of(WECHAT, origin=origin))
+        link_inhabitant(hub, WECHAT, inhabitant(1))
+
+    @property
+    def uploads(self) -> int:
+        return len({row.account for row in self.wechat.site.rows(1)})
+
+    @property
+    def own_rows(self) -> int:
+        return sum(row.person == 1 for row in self.wechat.site.rows(1))
+
+    def send(self, *faults: Fault, times: int = 1000) -> Tally:
+        for fault in faults:
+            self.wechat.faults.arm(fault, times)
+        return asyncio.run(self.wechat.deliver(1))
+
+
+@pytest.fixture
+def phones(hub: Hub) -> Iterator[Phones]:
+    with served_hub(hub) as there, served_platform(WeChatSports, WECHAT, there) as (wechat, origin):
+        yield Phones(there, wechat, origin)
+
+
+def test_steps_of_a_linked_phone_are_taken_and_those_of_others_refused_without_a_trace(phones: Phones):
+    tally = phones.send()
+    assert (tally.taken, tally.refused, tally.failed) == (phones.uploads, 0, 0)
+    assert count(phones.hub, "source_record") == {"source_record": phones.own_rows}
+    assert phones.own_rows > 5
+    aside = look_up(phones.hub, "SELECT DISTINCT reason, payload IS NULL FROM quarantined")
+    assert [(reason, bool(empty)) for reason, empty in aside] == [("unknown_account", True)]
+    # The same lists again, under new codes and new keys, are the same days.
+    before = count(phones.hub, "source_record", "quarantined")
+    assert phones.send().taken == phones.uploads
+    assert count(phones.hub, "source_record", "quarantined") == before
+
+
+@pytest.mark.parametrize("fault", [Fault.TAMPERED, Fault.WRONG_SIGNATURE, Fault.WRONG_APPID])
+def test_a_list_that_was_cut_sealed_with_another_key_or_for_another_app_is_refused(phones: Phones, fault: Fault):
+    before = count(phones.hub, *STORES)
+    tally = phones.send(fault)
+    assert (tally.refused, tally.taken, tally.failed) == (phones.uploads, 0, 0)
+    assert count(phones.hub, *STORES) == before
+
+
+def test_a_phone_s_message_is_good_once_and_a_made_up_code_never(phones: Phones):
+    code = phones.wechat.issue_code(inhabitant(1).accounts[WECHAT])
+    body = {"code": code, "encryptedData": "AAAAAAAAAAAAAAAAAAAAAA==", "iv": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    door, before = Caller(phones.hub), count(phones.hub, *STORES)
+    assert is_problem(door.post("/in/wechat-sports", json=body), 400, "undecryptable")
+    assert is_problem(door.post("/in/wechat-sports", json=body), 401, "code_refused")
+    assert is_problem(door.post("/in/wechat-sports", json=body | {"code": "made up"}), 401, "code_refused")
+    assert is_problem(door.post("/in/wechat-sports", json={"code": code}), 400, "message_malformed")
+    assert count(phones.hub, *STORES) == before
+
+
+@pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.SERVER_ERROR])
+def test_while_wechat_is_away_the_phone_is_told_when_to_come_again(phones: Phones, fault: Fault):
+    phones.wechat.faults.arm(fault)
+    body = {"code": "c", "encryptedData": "AA==", "iv": "AA=="}
+    answer = Caller(phones.hub).post("/in/wechat-sports", json=body)
+    assert is_problem(answer, 503, "wechat_unavailable")
+    assert int(answer.headers["retry-after"]) > 0

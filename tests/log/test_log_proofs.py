@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.log.merkle import EMPTY_ROOT, commitment_root, leaf_hash, tree_root
+from hub.log.merkle import EMPTY_ROOT, commitment_root, leaf_hash, node_hash, tree_root
 from hub.log.proofs import (
     ProofError,
     prove_commitment,
@@ -170,3 +170,27 @@ def test_a_record_is_proved_under_its_commitment_root() -> None:
     for index in range(11):
         proof = prove_commitment(HASHES[:11], index)
         verify_inclusion(leaf=leaf_hash(HASHES[index]), index=index, size=11, proof=proof, root=root)
+
+
+def test_an_inner_node_is_not_taken_for_a_leaf() -> None:
+    node = tree_root(HASHES[:2])
+    proof = prove_inclusion(index=0, size=8, read_node=read_memory(HASHES[:8]))
+    assert not is_included(0, 8, proof[1:], leaf=node)  # leads to the root, a level too early
+
+
+def test_a_proof_beyond_the_root_is_refused_even_if_its_hashes_fit() -> None:
+    root = node_hash(HASHES[0], HASHES[1])
+    assert not is_included(0, 1, [HASHES[0]], leaf=HASHES[1], root=root)
+    with pytest.raises(ProofError, match="too long"):
+        verify_consistency(
+            old_size=1,
+            old_root=HASHES[0],
+            new_size=2,
+            new_root=node_hash(HASHES[2], node_hash(HASHES[0], HASHES[1])),
+            proof=[HASHES[1], HASHES[2]],
+        )
+
+
+def test_a_growth_to_a_subtree_is_not_taken_for_growth_to_the_whole() -> None:
+    with pytest.raises(ProofError, match="too short"):
+        verify_consistency(old_size=1, old_root=ROOTS[1], new_size=8, new_root=ROOTS[2], proof=[HASHES[1]])

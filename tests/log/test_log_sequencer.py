@@ -24,7 +24,16 @@ from hub.log.merkle import EMPTY_ROOT, leaf_hash, tree_root
 from hub.log.note import LogSigner
 from hub.log.proofs import verify_consistency
 from hub.log.sequencer import ForkRefused, Sequencer, SequencingInterrupted
-from hub.log.store import append_leaf, append_leaves, load_bundle, load_checkpoint, load_entry, load_head, locate_leaf
+from hub.log.store import (
+    append_leaf,
+    append_leaves,
+    load_bundle,
+    load_checkpoint,
+    load_entry,
+    load_head,
+    locate_leaf,
+    lock_head,
+)
 from hub.log.stored_proofs import prove_growth, prove_leaf
 from hub.log.tlogproof import verify_leaf
 from hub.log.verify import verify_log
@@ -195,6 +204,10 @@ def test_the_backlog_is_told_and_a_lag_beyond_the_limit_refuses(
         require_log_current(session, now=now + limit, limit=limit)
         with pytest.raises(LogLagging):
             require_log_current(session, now=late, limit=limit)
+    with failing_commit(engine, number=2, persisted=False), pytest.raises(SequencingInterrupted):
+        sequencer.run_once(now)
+    with reading(engine) as session:  # an index is not a checkpoint yet
+        assert (load_backlog(session).count, load_backlog(session).oldest_at) == (1, now)
     sequencer.run_once(now)
     with reading(engine) as session:
         assert (load_backlog(session).count, load_backlog(session).oldest_at) == (0, None)
@@ -287,24 +300,24 @@ def test_a_torn_head_file_is_as_before_the_write(
     check_log: Callable[..., int],
     now: datetime,
 ) -> None:
-    for step in (3, 4):
-        append(step)
+    for _ in range(2):
+        append(1)
         sequencer.run_once(now)
-    append(5)
+    append(1)
     whole = head_file.read_bytes()
     sequencer.run_once(now)
     newest = head_file.read_bytes()
     begin = next(at for at, pair in enumerate(zip(whole, newest, strict=True)) if pair[0] != pair[1]) // 4096 * 4096
-    for cut in (0, 1, 60, 300, 4095):
-        head_file.write_bytes(
-            whole[:begin] + newest[begin : begin + cut] + whole[begin + cut : begin + 4096] + whole[begin + 4096 :]
-        )
+    # Sizes 1 and 3 are equally long, so old and new halves of the slot make a note that reads well and says nonsense.
+    for cut in range(400):
+        middle = newest[begin : begin + cut] + whole[begin + cut : begin + 4096]
+        head_file.write_bytes(whole[:begin] + middle + whole[begin + 4096 :])
         remembered = HeadFile(head_file).load()
         assert remembered is not None
-        assert (remembered.size, remembered.root) in [(7, root_of(7)), (12, root_of(12))]
+        assert (remembered.size, remembered.root) in [(2, root_of(2)), (3, root_of(3))], cut
     append(1)
-    assert sequencer.run_once(now).size == 13
-    assert check_log() == 13
+    assert sequencer.run_once(now).size == 4
+    assert check_log() == 4
 
 
 # --- what must never be signed ----------------------------------------------------------------------------------------
@@ -486,15 +499,18 @@ def test_a_database_that_cannot_be_true_stops_the_sequencer(
         sequencer.run_once(now)
 
 
-def test_a_gap_in_the_given_indexes_stops_the_sequencer(
-    engine: Engine, append: Callable[..., None], sequencer: Sequencer, now: datetime
+@pytest.mark.parametrize(("old", "new"), [(3, 9), (3, 1)], ids=["gap", "overlap"])
+def test_given_indexes_that_are_not_dense_stop_the_sequencer(
+    old: int, new: int, engine: Engine, append: Callable[..., None], sequencer: Sequencer, now: datetime
 ) -> None:
-    append(3, each_alone=True)
+    for count in (3, 1, 1):
+        append(count)
     with failing_commit(engine, number=2, persisted=False), pytest.raises(SequencingInterrupted):
         sequencer.run_once(now)
     with writing(engine) as session:
-        session.execute(text("UPDATE log_leaf SET first_index = 7 WHERE first_index = 1"))
-    with pytest.raises(IntegrityBroken, match="was given out and is not there"):
+        statement = text("UPDATE log_leaf SET first_index = :new WHERE first_index = :old")
+        session.execute(statement, {"old": old, "new": new})
+    with pytest.raises(IntegrityBroken, match="leaf 3 was given out and is not there"):
         sequencer.run_once(now)
 
 
@@ -563,3 +579,17 @@ if find_binaries():
         assert sequencer.run_once(now).size == 2
         assert stored_entries(engine) == [b"fast", b"slow"]
         assert check_log(seen=seen.checkpoint) == 2
+
+    @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+    def test_the_head_is_locked_for_one_sequencer_at_a_time(
+        engine: Engine, sequencer: Sequencer, now: datetime
+    ) -> None:
+        sequencer.run_once(now)
+        with writing(engine) as first:
+            lock_head(first)
+            with Session(engine) as second:
+                second.execute(text("SET LOCAL lock_timeout = '200ms'"))
+                with pytest.raises(OperationalError, match="lock timeout"):
+                    lock_head(second)
+        with writing(engine) as second:
+            assert lock_head(second).size == 0

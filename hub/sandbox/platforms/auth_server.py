@@ -43,7 +43,7 @@ class Client:
 SignIn = Callable[[str, str], str | None]
 
 
-class OAuthRefusal(Exception):  # noqa: N818 - an answer of the protocol
+class OAuthRefusal(Exception):
     """An error answer of RFC 6749, section 5.2."""
 
     def __init__(self, error: str, status: int = 400) -> None:
