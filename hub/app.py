@@ -39,7 +39,7 @@ def create_app(hub: Hub) -> FastAPI:
     app.include_router(operation_router(hub))
     app.include_router(links_router(hub))
     app.include_router(pages_router(hub))
-    tell_problems(app)
+    tell_problems(app, SECURITY_HEADERS)
 
     @app.middleware("http")
     async def secure(request: Request, call_next: RequestResponseEndpoint) -> Response:

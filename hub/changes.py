@@ -28,5 +28,8 @@ def log_consent_change(session: Session, change: Change, at: datetime) -> None:
     """Append the leaf of a change of a grant or a link that consent/ reports."""
     kind = Kind.LINK_CHANGED if change.what.startswith("link.") else Kind.CONSENT_CHANGED
     reference = ":".join([change.what, *(str(value) for _, value in sorted(change.ids.items()))])
+    if kind is Kind.LINK_CHANGED:
+        # A link can break, be renewed and break again for the same reason.
+        reference = f"{reference}:{at.isoformat()}"
     opaque = {name: sha256(f"{name}:{value}".encode()).hexdigest() for name, value in sorted(change.ids.items())}
-    log_change(session, kind, reference[:120], at, {"what": change.what, "ids": opaque})
+    log_change(session, kind, reference, at, {"what": change.what, "ids": opaque})

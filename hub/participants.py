@@ -117,7 +117,7 @@ def add_participant(session: Session, ring: KeyRing, document: ParticipantDocume
     row.updated_at = now
     session.flush()
     fields = {"participant": document.id, "status": row.status, "mapping": document.mapping}
-    log_change(session, Kind.PARTICIPANT_CHANGED, f"{document.id}:{digest.hex()[:16]}", now, fields)
+    log_change(session, Kind.PARTICIPANT_CHANGED, f"{document.id}:{digest.hex()[:16]}:{now.isoformat()}", now, fields)
     return True
 
 

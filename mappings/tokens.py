@@ -35,7 +35,8 @@ def event_token(token_key: bytes, kind: str, raw: str) -> int | None:
         ValueError: the key is too short, or the kind is not known.
     """
     number = _normalise(raw)
-    return None if _is_dummy(number) else int(_tags(token_key, kind, [number.encode()])[0])
+    tag = int(_tags(token_key, kind, [number.encode()])[0])
+    return None if _is_dummy(number) else tag
 
 
 def tokenize(token_key: bytes, kind: str, raw: Texts) -> tuple[NDArray[np.uint64], Mask]:

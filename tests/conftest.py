@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import Engine
@@ -50,9 +51,10 @@ def now() -> datetime:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     assert BINARIES is not None
-    with Cluster.started(BINARIES, tmp_path_factory.mktemp("postgres")) as running:
+    # Not below pytest's own folder: the next run of pytest takes other users' rights to walk through it away.
+    with TemporaryDirectory(prefix="tanlian-postgres-") as folder, Cluster.started(BINARIES, Path(folder)) as running:
         yield running
 
 

@@ -39,7 +39,7 @@ def upgrade() -> None:
     op.create_table(
         "change_leaf",
         sa.Column("kind", sa.String(32), nullable=False),
-        sa.Column("reference", sa.String(120), nullable=False),
+        sa.Column("reference", sa.String(240), nullable=False),
         sa.Column("leaf_id", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("kind", "reference"),
     )

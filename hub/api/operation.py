@@ -7,6 +7,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hub.context import Hub
 from hub.db import reading
+from hub.errors import Busy
+from hub.log.backlog import load_backlog
 from hub.migrate import head_revision
 
 COUNTED = {
@@ -14,7 +16,6 @@ COUNTED = {
     "tanlian_quarantined_rows": ("rows set aside", "SELECT COUNT(*) FROM quarantined WHERE state = 'open'"),
     "tanlian_dirty_subjects": ("people waiting for clearing", "SELECT COUNT(*) FROM dirty_subject"),
     "tanlian_open_links": ("links in force", "SELECT COUNT(*) FROM link WHERE valid_until IS NULL"),
-    "tanlian_log_waiting": ("leaf rows not sequenced yet", "SELECT COUNT(*) FROM log_waiting"),
 }
 
 
@@ -44,9 +45,14 @@ def operation_router(hub: Hub) -> APIRouter:
     def metrics() -> Response:
         """Give the hub's figures to Prometheus."""
         registry = CollectorRegistry()
-        with reading(hub.engine) as session:
-            for name, (meaning, sql) in COUNTED.items():
-                Gauge(name, meaning, registry=registry).set(session.execute(text(sql)).scalar_one())
+        try:
+            with reading(hub.engine) as session:
+                for name, (meaning, sql) in COUNTED.items():
+                    Gauge(name, meaning, registry=registry).set(session.execute(text(sql)).scalar_one())
+                waiting = load_backlog(session).count
+        except SQLAlchemyError:
+            raise Busy("the database is away or needs `tanlian migrate`") from None
+        Gauge("tanlian_log_waiting", "leaves that no checkpoint covers yet", registry=registry).set(waiting)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -28,12 +28,21 @@ KINDS: tuple[tuple[type[TanlianError], int, str], ...] = (
 )
 
 
-def tell_problems(app: FastAPI) -> None:
-    """Let every failure of the application be told as a problem."""
+def tell_problems(app: FastAPI, always: Mapping[str, str]) -> None:
+    """Let every failure of the application be told as a problem.
+
+    Args:
+        always: headers of the answer to a bug, which no middleware sees any more.
+    """
+
+    def bug(request: Request, _error: Exception) -> Response:
+        title = "The hub made a mistake; nothing was changed by this request."
+        return _told(request, 500, "error", title, headers={**always, "cache-control": "no-store"})
+
     app.add_exception_handler(TanlianError, _world)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _unreadable)
-    app.add_exception_handler(Exception, _bug)
+    app.add_exception_handler(Exception, bug)
 
 
 def wrong_fields(errors: Sequence[Any]) -> list[dict[str, str]]:
@@ -58,10 +67,6 @@ def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
     title = "The request is not of the agreed form."
     return _told(request, 422, "invalid_request", title, errors=wrong_fields(error.errors()))
-
-
-def _bug(request: Request, _error: Exception) -> Response:
-    return _told(request, 500, "error", "The hub made a mistake; nothing was changed by this request.")
 
 
 def _told(

@@ -3,36 +3,27 @@
 Access by a client-credentials token of a client that acts for the participant; a platform sees its own statement only.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
-from fastapi import APIRouter, Header, HTTPException
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Header, HTTPException, Path, Request
+from starlette.concurrency import run_in_threadpool
 
 from consent.tokens import TokenInfo, TokenRefused, require_token
-from hub.clearing.reconcile import STATEMENT_SCHEMA, load_statement
+from hub.api.bodies import read_bounded
+from hub.clearing.reconcile import load_statement
+from hub.clearing.tables import ClearingWindow
 from hub.context import Hub
 from hub.db import reading
-from hub.sync.statements import record_statement
+from hub.errors import NotFound
+from hub.sync.statements import Statement, parse_statement, record_statement
 
 Authorization = Annotated[str | None, Header()]
-
-
-class Line(BaseModel):
-    """One delivery as the platform remembers it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    delivery_id: str = Field(min_length=1, max_length=200)
-    rows: int = Field(ge=0, le=10**9)
-
-
-class Statement(BaseModel):
-    """What a platform says it delivered in a window."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    deliveries: list[Line] = Field(max_length=100_000)
+Window = Annotated[int, Path(ge=1, lt=2**31, description="the window's number")]
+# The body is read by hand, strictly: the framework's reader keeps the last of two equal keys and has no bound.
+BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Statement.model_json_schema(
+    ref_template="#/components/schemas/{model}"
+)}}}}  # fmt: skip
 
 
 def statements_router(hub: Hub) -> APIRouter:
@@ -40,23 +31,29 @@ def statements_router(hub: Hub) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["statements"])
 
     @router.get("/statements/{window}")
-    def ours(window: int, authorization: Authorization = None) -> dict[str, object]:
+    def ours(window: Window, authorization: Authorization = None) -> dict[str, object]:
         """Give the hub's side: the deliveries of this platform that fell into the window."""
         platform = _platform(hub, authorization)
         with reading(hub.engine) as session:
+            if session.get(ClearingWindow, window) is None:
+                raise NotFound(f"there is no window {window}")
             statement = load_statement(session, window, platform)
         return {"window": window, "deliveries": statement.to_dicts()}
 
-    @router.post("/statements/{window}")
-    def theirs(window: int, statement: Statement, authorization: Authorization = None) -> dict[str, object]:
+    @router.post("/statements/{window}", openapi_extra=BODY)
+    async def theirs(request: Request, window: Window, authorization: Authorization = None) -> dict[str, object]:
         """Compare the platform's side with ours; the answer is every difference with its type."""
-        platform = _platform(hub, authorization)
-        lines = [(line.delivery_id, line.rows) for line in statement.deliveries]
-        frame = pl.DataFrame(lines, schema=STATEMENT_SCHEMA, orient="row")
-        compared = record_statement(hub, window, platform, frame, now=hub.clock())
-        return {"window": window, "breaks": compared.breaks.to_dicts()}
+        platform = await run_in_threadpool(_platform, hub, authorization)
+        body = await read_bounded(request, hub.settings.max_body_bytes)
+        return await run_in_threadpool(_compare, hub, window, platform, body)
 
     return router
+
+
+def _compare(hub: Hub, window: int, platform: str, body: bytes) -> dict[str, Any]:
+    told: pl.DataFrame = parse_statement(body, extra="forbid")
+    compared = record_statement(hub, window, platform, told, now=hub.clock())
+    return {"window": window, "breaks": compared.breaks.to_dicts()}
 
 
 def _platform(hub: Hub, authorization: str | None) -> str:
@@ -64,7 +61,8 @@ def _platform(hub: Hub, authorization: str | None) -> str:
         with reading(hub.engine) as session:
             token: TokenInfo = require_token(session, authorization, scope="records:write", now=hub.clock())
     except TokenRefused as refused:
-        raise HTTPException(refused.status, "a token with scope records:write is needed") from None
+        challenge = {"www-authenticate": refused.challenge}
+        raise HTTPException(refused.status, "a token with scope records:write is needed", challenge) from None
     if token.participant is None:
         raise HTTPException(403, "this client acts for no participant")
     return token.participant

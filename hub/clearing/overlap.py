@@ -71,21 +71,42 @@ def _resolve_trips(rows: Table, rules: Rules, clusters: Table, events: Table, lo
     if size < 2:
         return
     sort_pairs(starts, trips, size)
-    last = np.full(64, -1, np.int64)
+    # The trips so far that stand and reach to the one in hand: a trip that was held says nothing about later ones.
+    standing = np.empty(size, np.int64)
+    count = ZERO
     for k in range(size):
         i = trips[k]
-        group = rules.behaviours[rows[i].behaviour].exclusive
-        j = last[group]
-        if j >= 0 and _is_conflict(rows, rules, j, i):
-            i_wins = rows[i].live != NEW or (rows[j].live == NEW and is_better(rows, i, j))
-            loser = j if i_wins else i
-            if rows[loser].live == NEW:
-                hold_act(events, loser, T3, TWO_TRIPS)
-            if not i_wins:
-                continue
-            last[group] = i
-        elif j < 0 or rows[i].end > rows[j].end:
-            last[group] = i
+        kept = ZERO
+        for n in range(count):
+            if rows[standing[n]].end > rows[i].start and events[standing[n]].verdict == COUNTED:
+                standing[kept] = standing[n]
+                kept += 1
+        count = kept
+        if rows[i].live == NEW and _loses(rows, rules, standing, count, i):
+            hold_act(events, i, T3, TWO_TRIPS)
+            continue
+        for n in range(count):
+            j = standing[n]
+            if rows[j].live == NEW and _excludes(rows, rules, j, i):
+                hold_act(events, j, T3, TWO_TRIPS)
+        standing[count] = i
+        count += 1
+
+
+@compiled
+def _loses(rows: Table, rules: Rules, standing: Table, count: int, i: int) -> bool:
+    """Say whether a trip conflicts with a standing one that is cleared already or the better witness."""
+    for n in range(count):
+        j = standing[n]
+        if _excludes(rows, rules, j, i) and (rows[j].live != NEW or not is_better(rows, i, j)):
+            return True
+    return False
+
+
+@compiled
+def _excludes(rows: Table, rules: Rules, i: int, j: int) -> bool:
+    same = rules.behaviours[rows[i].behaviour].exclusive == rules.behaviours[rows[j].behaviour].exclusive
+    return bool(same and _is_conflict(rows, rules, i, j))
 
 
 @compiled

@@ -1,13 +1,14 @@
 """Statements of platforms: asked for where they serve one, compared, kept, logged. I/O: network, the database."""
 
-import json
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.base import ConnectorError, Transport
 from connectors.egress import Origin, SafeClient
+from connectors.strict_json import MalformedJsonError, parse_object
 from hub.changes import log_change
 from hub.clearing.reconcile import (
     STATEMENT_SCHEMA,
@@ -20,9 +21,26 @@ from hub.clearing.reconcile import (
 from hub.clearing.windows import WindowState, advance, require_window
 from hub.context import Hub
 from hub.db import reading, writing
-from hub.errors import Conflict, TanlianError
+from hub.errors import Conflict, TanlianError, UsageProblem
 from hub.log.leaves import Kind
 from hub.participants import Platform, load_participants, open_platform
+
+
+class Line(BaseModel):
+    """One delivery as the platform remembers it."""
+
+    model_config = ConfigDict(strict=True)
+
+    delivery_id: str = Field(min_length=1, max_length=200)
+    rows: int = Field(ge=0, le=10**9)
+
+
+class Statement(BaseModel):
+    """What a platform says it delivered in a window."""
+
+    model_config = ConfigDict(strict=True)
+
+    deliveries: list[Line] = Field(max_length=100_000)
 
 
 def record_statement(hub: Hub, window_id: int, platform_id: str, theirs: pl.DataFrame, *, now: datetime) -> Compared:
@@ -32,9 +50,7 @@ def record_statement(hub: Hub, window_id: int, platform_id: str, theirs: pl.Data
         if window.state == WindowState.OPEN:
             raise Conflict(f"window {window_id} is still open; statements are compared when it is sealed")
         platform = open_platform(session, hub.ring, platform_id)
-        theirs = theirs.unique("delivery_id").join(
-            load_elsewhere(session, window_id, platform_id), on="delivery_id", how="anti"
-        )
+        theirs = theirs.join(load_elsewhere(session, window_id, platform_id), on="delivery_id", how="anti")
         ours = load_statement(session, window_id, platform_id)
         if platform.connector.describe().transport is Transport.PULL:
             # The hub asks for the same page again while nothing is new; those answers leave no batch here.
@@ -102,9 +118,23 @@ def _fetch_statement(url: str, *, allow_loopback: bool) -> pl.DataFrame:
         answer = client.fetch(url)
     if answer.status != 200:
         raise TanlianError(f"the platform's statement answered {answer.status}")
+    return parse_statement(answer.body, extra="ignore")
+
+
+def parse_statement(body: bytes, *, extra: Literal["forbid", "ignore"]) -> pl.DataFrame:
+    """Read a platform's statement (STATEMENT_SCHEMA); a delivery that it names twice keeps its first line.
+
+    Raises:
+        UsageProblem: not strict JSON, or not of the agreed form; what stood there is not repeated.
+    """
     try:
-        lines = json.loads(answer.body)["deliveries"]
-        rows = [(str(line["delivery_id"]), int(line["rows"])) for line in lines]
-    except (ValueError, KeyError, TypeError):
-        raise TanlianError("the platform's statement is not in the agreed form") from None
-    return pl.DataFrame(rows, schema=STATEMENT_SCHEMA, orient="row")
+        statement = Statement.model_validate(parse_object(body), extra=extra)
+    except MalformedJsonError as cause:
+        raise UsageProblem(f"the statement is not strict JSON ({cause.reason})") from None
+    except ValidationError as cause:
+        first = cause.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageProblem(f"the statement is not of the agreed form ({where}: {first['msg']})") from None
+    lines = [(line.delivery_id, line.rows) for line in statement.deliveries]
+    frame = pl.DataFrame(lines, schema=STATEMENT_SCHEMA, orient="row")
+    return frame.unique("delivery_id", keep="first", maintain_order=True)

@@ -47,7 +47,7 @@ class ChangeLeaf(SQLModel, table=True):
     __tablename__ = "change_leaf"
 
     kind: str = Field(primary_key=True, max_length=32)
-    reference: str = Field(primary_key=True, max_length=120)
+    reference: str = Field(primary_key=True, max_length=240)
     leaf_id: int = Field(sa_type=BigInteger, index=True)
 
 

@@ -330,3 +330,14 @@ def test_the_table_covers_every_verdict_and_reason() -> None:
     assert {verdict for verdict, _, _ in outcomes} == set(Verdict)
     elsewhere = {"implausible_day", "too_many_candidates", "no_rate"}
     assert {reason for _, _, reason in outcomes} == {r.name.lower() for r in Reason} - elsewhere
+
+
+def test_a_held_trip_does_not_hide_an_earlier_one_from_the_next(kit):
+    told = [
+        kit.record(1, "operator-a", 0, lasts=100, behaviour="MOB-METRO"),
+        kit.record(2, "aggregator-b", 30, lasts=170, behaviour="MOB-CARPOOL", km=20),
+        kit.record(3, "operator-c", 60, lasts=20, km=3),
+    ]
+    outcome = kit.outcome(kit.clear(*told))
+    assert outcome[1][0] == "counted"
+    assert [outcome[number][0] for number in (2, 3)] == ["held", "held"]

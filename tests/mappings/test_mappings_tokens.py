@@ -90,4 +90,4 @@ def test_a_short_key_and_an_unknown_kind_are_refused(key: bytes) -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         event_token(b"short", "origin", "1")
     with pytest.raises(ValueError, match="unknown kind"):
-        event_token(key, "order", "1")
+        event_token(key, "order", "0")

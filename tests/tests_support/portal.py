@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
+from sqlalchemy import select
+from sqlmodel import col
 from tests_support.web import Caller
 
-from consent.people import add_person
+from consent.people import add_person, hash_password
+from consent.tables import Person
 from hub.context import Hub
 from hub.db import writing
 from hub.sandbox.forms import Page, parse_page
-from hub.sandbox.people import Person
+from hub.sandbox.people import Person as Inhabitant
 
 PASSWORD = "a long password"
 
@@ -73,6 +76,13 @@ def sign_up(hub: Hub, name: str = "li", password: str = PASSWORD) -> int:
         return person.subject_id
 
 
+def give_password(hub: Hub, name: str) -> None:
+    """Let somebody sign in who was created without a password."""
+    with writing(hub.engine) as session:
+        person = session.execute(select(Person).where(col(Person.username) == name)).scalar_one()
+        person.password_hash = hash_password(PASSWORD)
+
+
 def visitor(hub: Hub, name: str = "li") -> Visitor:
     """A new person who has just signed in."""
     sign_up(hub, name)
@@ -81,7 +91,7 @@ def visitor(hub: Hub, name: str = "li") -> Visitor:
     return browser
 
 
-def ask_platform(address: str, person: Person, decision: str = "approve") -> str:
+def ask_platform(address: str, person: Inhabitant, decision: str = "approve") -> str:
     """Walk through a simulated platform's pages; returns the hub's address that it sends the person back to."""
     with httpx.Client(trust_env=False) as client:
         page = _page(client.get(address))
