@@ -24,6 +24,7 @@ from hub.log.sequencer import Sequencer
 from hub.log_signing import log_signer
 from hub.pipeline import clear_dirty, clear_sealed, seal_window
 from hub.sync.fetching import POLL, fetch_next
+from hub.sync.giving_back import GivingBack
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class Worker:
             Job(name="clear_sealed", run=self._clear_sealed),
             Job(name="sign", run=self._sign),
             Job(name="expire", run=self._expire),
+            Job(name="give_back", run=GivingBack(hub).run),
         )
 
     def run(self) -> None:

@@ -531,7 +531,7 @@ def upgrade() -> None:
         sa.Column("record_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("platform", sa.String(64), nullable=False),
         sa.Column("stream", sa.String(64), nullable=False),
-        sa.Column("source_id", sa.String(200), nullable=False),
+        sa.Column("source_id", sa.String(32), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("subject_id", sa.BigInteger(), nullable=False),

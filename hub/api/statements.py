@@ -20,10 +20,6 @@ from hub.sync.statements import Statement, parse_statement, record_statement
 
 Authorization = Annotated[str | None, Header()]
 Window = Annotated[int, Path(ge=1, lt=2**31, description="the window's number")]
-# The body is read by hand, strictly: the framework's reader keeps the last of two equal keys and has no bound.
-BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Statement.model_json_schema(
-    ref_template="#/components/schemas/{model}"
-)}}}}  # fmt: skip
 
 
 def statements_router(hub: Hub) -> APIRouter:
@@ -40,7 +36,7 @@ def statements_router(hub: Hub) -> APIRouter:
             statement = load_statement(session, window, platform)
         return {"window": window, "deliveries": statement.to_dicts()}
 
-    @router.post("/statements/{window}", openapi_extra=BODY)
+    @router.post("/statements/{window}", openapi_extra=_described())
     async def theirs(request: Request, window: Window, authorization: Authorization = None) -> dict[str, object]:
         """Compare the platform's side with ours; the answer is every difference with its type."""
         platform = await run_in_threadpool(_platform, hub, authorization)
@@ -66,3 +62,10 @@ def _platform(hub: Hub, authorization: str | None) -> str:
     if token.participant is None:
         raise HTTPException(403, "this client acts for no participant")
     return token.participant
+
+
+def _described() -> dict[str, Any]:
+    """Describe the body, which is read by hand: the framework's reader keeps the last of two equal keys, unbounded."""
+    schema = Statement.model_json_schema()
+    schema["properties"]["deliveries"]["items"] = schema.pop("$defs")["Line"]
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -23,7 +23,8 @@ class Read:
     """A delivery, translated.
 
     `records` has the TRANSLATED columns plus `digest` (of the kept payload: what makes two tellings the same) and
-    `payload`. `aside` has SET_ASIDE_SCHEMA without sealing: rows that no mapping could translate.
+    `payload`. Its `source_id` is a keyed token of the platform's own id: that id can be a card number or an openid, and
+    stands in the sealed payload only. `aside` has SET_ASIDE_SCHEMA without sealing: rows that no mapping could translate.
     """
 
     rows: int
@@ -42,7 +43,10 @@ def read_delivery(delivery: Delivery, mapping: Mapping, *, token_key: bytes, row
     kept = kept_payloads(mapping, documents)
     records = translation.records.with_columns(payload=kept.gather(translation.records["row"]))
     digests = [sha256(payload).digest() for payload in records["payload"]]
-    records = records.with_columns(digest=pl.Series(digests, dtype=pl.Binary()))
+    tokens = [key_of_row(row_key, b"source\x1f" + name.encode())[:16].hex() for name in records["source_id"]]
+    records = records.with_columns(
+        digest=pl.Series(digests, dtype=pl.Binary()), source_id=pl.Series(tokens, dtype=pl.String())
+    )
     bad = translation.quarantined
     aside = pl.DataFrame(
         {

@@ -49,7 +49,7 @@ class SourceRecord(SQLModel, table=True):
     record_id: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
     platform: str = Field(max_length=64)
     stream: str = Field(max_length=64)
-    source_id: str = Field(max_length=200)
+    source_id: str = Field(max_length=32, description="keyed token of the platform's own id")
     version: int = Field(sa_type=BigInteger, description="some platforms count in milliseconds of a clock")
     digest: bytes
     subject_id: int = Field(sa_type=BigInteger)

@@ -73,88 +73,108 @@ def participants(
     if not hub_url.startswith(("http://", "https://")):
         raise ValueError("hub_url must be the hub's base address")
     return [
-        _document(
-            BEIJING,
-            base_port,
-            agreed,
-            kind="city",
-            connector="signed_push",
-            connector_config={"stream": "acts", "role": "aggregator", "drops": ["mobile", "nickname"]},
-            secrets={"webhook_secrets": agreed[BEIJING]["webhook_secret"]},
-            stream="acts",
-            behaviours=[
-                "MOB-BIKE",
-                "MOB-METRO",
-                "MOB-BUS",
-                "FOOD-NOTABLEWARE",
-                "FOOD-CLEANPLATE",
-                "USE-EWAYBILL",
-            ],
-        ),
-        _document(
-            CITIC,
-            base_port,
-            agreed,
-            kind="bank",
-            connector="cursor_pull",
-            connector_config={
-                "records_url": f"{origin_of(CITIC, base_port)}/records",
-                "allow_loopback": True,
-                "stream": "acts",
-                "role": "payment",
-                "drops": ["maskedPan"],
-            },
-            secrets={},
-            stream="acts",
-            behaviours=["MOB-BIKE", "MOB-METRO", "MOB-EVCHARGE", "FIN-ECARD", "FIN-ESTATEMENT", "FIN-BILLPAY"],
-        ),
-        _document(
-            KUAIDIAN,
-            base_port,
-            agreed,
-            kind="enterprise",
-            connector="tcec102",
-            connector_config={"operator_id": CHARGING_OPERATOR},
-            secrets={
-                name: agreed[KUAIDIAN][name]
-                for name in ("operator_secret", "data_secret", "data_secret_iv", "sig_secret", "token_key")
-            },
-            stream="charge_orders",
-            behaviours=["MOB-EVCHARGE"],
-        ),
-        _document(
-            WECHAT,
-            base_port,
-            agreed,
-            kind="data_source",
-            connector="werun",
-            connector_config={
-                "appid": agreed[WECHAT]["app_id"],
-                "base_url": origin_of(WECHAT, base_port),
-                "allow_loopback": True,
-            },
-            secrets={"app_secret": agreed[WECHAT]["app_secret"]},
-            stream="steps",
-            behaviours=["MOB-WALK"],
-        ),
-        _document(
-            SHENZHEN,
-            base_port,
-            agreed,
-            kind="data_source",
-            connector="szt_card",
-            connector_config={
-                "root": str(drop_dir),
-                "platform": SHENZHEN,
-                "stream": "trips",
-                "public_keys": [public_key_of(agreed[SHENZHEN]["signing_key"])],
-                "page_rows": PAGE_ROWS,
-            },
-            secrets={},
-            stream="trips",
-            behaviours=["MOB-METRO", "MOB-BUS"],
-        ),
+        _beijing(base_port, agreed),
+        _citic(base_port, agreed),
+        _kuaidian(base_port, agreed),
+        _wechat(base_port, agreed),
+        _shenzhen(base_port, agreed, drop_dir),
     ]
+
+
+def _beijing(base_port: int, agreed: Secrets) -> dict[str, Any]:
+    return _document(
+        BEIJING,
+        base_port,
+        agreed,
+        kind="city",
+        connector="signed_push",
+        connector_config={"stream": "acts", "role": "aggregator", "drops": ["mobile", "nickname"]},
+        secrets={"webhook_secrets": agreed[BEIJING]["webhook_secret"]},
+        stream="acts",
+        behaviours=[
+            "MOB-BIKE",
+            "MOB-METRO",
+            "MOB-BUS",
+            "FOOD-NOTABLEWARE",
+            "FOOD-CLEANPLATE",
+            "USE-EWAYBILL",
+        ],
+    )
+
+
+def _citic(base_port: int, agreed: Secrets) -> dict[str, Any]:
+    return _document(
+        CITIC,
+        base_port,
+        agreed,
+        kind="bank",
+        connector="cursor_pull",
+        connector_config={
+            "records_url": f"{origin_of(CITIC, base_port)}/records",
+            "allow_loopback": True,
+            "stream": "acts",
+            "role": "payment",
+            "drops": ["maskedPan"],
+        },
+        secrets={},
+        stream="acts",
+        behaviours=["MOB-BIKE", "MOB-METRO", "MOB-EVCHARGE", "FIN-ECARD", "FIN-ESTATEMENT", "FIN-BILLPAY"],
+    )
+
+
+def _kuaidian(base_port: int, agreed: Secrets) -> dict[str, Any]:
+    return _document(
+        KUAIDIAN,
+        base_port,
+        agreed,
+        kind="enterprise",
+        connector="tcec102",
+        connector_config={"operator_id": CHARGING_OPERATOR},
+        secrets={
+            name: agreed[KUAIDIAN][name]
+            for name in ("operator_secret", "data_secret", "data_secret_iv", "sig_secret", "token_key")
+        },
+        stream="charge_orders",
+        behaviours=["MOB-EVCHARGE"],
+    )
+
+
+def _wechat(base_port: int, agreed: Secrets) -> dict[str, Any]:
+    return _document(
+        WECHAT,
+        base_port,
+        agreed,
+        kind="data_source",
+        connector="werun",
+        connector_config={
+            "appid": agreed[WECHAT]["app_id"],
+            "base_url": origin_of(WECHAT, base_port),
+            "allow_loopback": True,
+        },
+        secrets={"app_secret": agreed[WECHAT]["app_secret"]},
+        stream="steps",
+        behaviours=["MOB-WALK"],
+    )
+
+
+def _shenzhen(base_port: int, agreed: Secrets, drop_dir: Path) -> dict[str, Any]:
+    return _document(
+        SHENZHEN,
+        base_port,
+        agreed,
+        kind="data_source",
+        connector="szt_card",
+        connector_config={
+            "root": str(drop_dir),
+            "platform": SHENZHEN,
+            "stream": "trips",
+            "public_keys": [public_key_of(agreed[SHENZHEN]["signing_key"])],
+            "page_rows": PAGE_ROWS,
+        },
+        secrets={},
+        stream="trips",
+        behaviours=["MOB-METRO", "MOB-BUS"],
+    )
 
 
 def _document(platform: str, base_port: int, agreed: Secrets, *, stream: str, **fields: Any) -> dict[str, Any]:
