@@ -6,6 +6,7 @@ changes nothing, another one under the same id replaces it. It holds secrets, so
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +18,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from connectors.base import Fetcher, Receiver
+from connectors.base import Fetcher, Receiver, Stop
+from connectors.egress import Origin
 from connectors.registry import build
 from consent.keyring import KeyRing
 from consent.seal import place
@@ -26,6 +28,7 @@ from hub.errors import NotFound, UsageProblem
 from hub.log.leaves import Kind
 from hub.sync.tables import Participant
 from mappings import MappingError, load_mapping
+from standards.behaviours import accepted_behaviours
 
 ID = r"[a-z][a-z0-9-]{1,31}"
 
@@ -92,10 +95,32 @@ def parse_document(text: str | bytes) -> ParticipantDocument:
         raise UsageProblem(f"the participant file is not valid: {wrong}") from None
     try:
         load_mapping(document.mapping)
-        build(document.connector, document.connector_config, document.secrets)
+        connector = build(document.connector, document.connector_config, document.secrets)
     except (MappingError, ValueError, KeyError) as cause:
         raise UsageProblem(f"participant {document.id}: {cause}") from cause
+    for fault in _faults(document, connector.describe().streams):
+        raise UsageProblem(f"participant {document.id}: {fault}")
     return document
+
+
+def _faults(document: ParticipantDocument, streams: tuple[str, ...]) -> Iterator[str]:
+    """Find what each field alone cannot show: a word that nobody knows, an address that may never be called."""
+    if document.stream not in streams:
+        yield f"field 'stream': the connector {document.connector} has {', '.join(streams)}"
+    for code in document.behaviours:
+        if code not in accepted_behaviours():
+            yield f"field 'behaviours': there is no behaviour {code!r}"
+    addresses = {"statement_url": document.statement_url, "oauth.issuer": document.oauth and document.oauth.issuer}
+    for name, url in addresses.items():
+        try:
+            Origin.parse(url or "https://none.example", allow_loopback=document.allow_loopback)
+        except Stop as stop:
+            yield f"field '{name}': this address cannot be called ({stop.reason})"
+
+
+def wants_loopback(document: ParticipantDocument) -> bool:
+    """Say whether anything of a participant may be on this machine: the connector has a switch of its own."""
+    return document.allow_loopback or bool(document.connector_config.get("allow_loopback"))
 
 
 def add_participant(session: Session, ring: KeyRing, document: ParticipantDocument, now: datetime) -> bool:

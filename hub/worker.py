@@ -30,14 +30,21 @@ log = structlog.get_logger(__name__)
 
 PURGE_EVERY = timedelta(minutes=10)
 LINKS_A_ROUND = 50
+SOON = timedelta(seconds=1)
+SELDOM = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One kind of step; `run` returns whether it found work."""
+    """One kind of step; `run` returns whether it found work.
+
+    `every` is the shortest time between two runs: clearing and signing cost less for many at once, and a second is soon
+    enough for a provisional result or a checkpoint.
+    """
 
     name: str
     run: Callable[[], bool]
+    every: timedelta = timedelta(0)
 
 
 class Worker:
@@ -52,13 +59,14 @@ class Worker:
         self._purge_at = hub.clock()
         self.jobs = (
             Job(name="fetch", run=self._fetch),
-            Job(name="clear", run=self._clear),
-            Job(name="seal", run=self._seal),
+            Job(name="clear", run=self._clear, every=SOON),
+            Job(name="seal", run=self._seal, every=SOON),
             Job(name="clear_sealed", run=self._clear_sealed),
-            Job(name="sign", run=self._sign),
-            Job(name="expire", run=self._expire),
-            Job(name="give_back", run=GivingBack(hub).run),
+            Job(name="sign", run=self._sign, every=SOON),
+            Job(name="expire", run=self._expire, every=SELDOM),
+            Job(name="give_back", run=GivingBack(hub).run, every=SELDOM),
         )
+        self._next_run = dict.fromkeys((job.name for job in self.jobs), hub.clock())
 
     def run(self) -> None:
         """Work until `stopping` is set; a job whose failure time may heal is tried again on the next round."""
@@ -69,15 +77,18 @@ class Worker:
         log.info("worker_stopped", worker=self.name)
 
     def round(self) -> bool:
-        """Run each job once; returns whether any found work."""
+        """Run each job that is due once; returns whether any found work."""
         worked = False
         for job in self.jobs:
             if self.stopping.is_set():
                 break
+            if self.hub.clock() < self._next_run[job.name]:
+                continue
             try:
                 worked |= job.run()
             except Busy as busy:
                 log.info("job_busy", job=job.name, reason=str(busy))
+            self._next_run[job.name] = self.hub.clock() + job.every
         return worked
 
     def _fetch(self) -> bool:

@@ -24,6 +24,7 @@ from hub.participants import (
     parse_document,
     require_participant,
     set_status,
+    wants_loopback,
 )
 from hub.sync.cursors import ensure_state
 
@@ -44,7 +45,7 @@ def add(files: Annotated[list[Path], typer.Argument(help="Onboarding files, one 
 
 def join_hub(hub: Hub, document: ParticipantDocument) -> bool:
     """Store one participant; a whole platform's file drop is followed from now on."""
-    if document.allow_loopback and not hub.settings.allow_loopback:
+    if wants_loopback(document) and not hub.settings.allow_loopback:
         raise UsageProblem(f"{document.id}: loopback addresses need TANLIAN_ALLOW_LOOPBACK=1 (sandbox and tests only)")
     with writing(hub.engine) as session:
         changed = add_participant(session, hub.ring, document, hub.clock())

@@ -99,7 +99,7 @@ def running_town(
         "TANLIAN_ISSUER": hub_url,
         "TANLIAN_ALLOW_LOOPBACK": "1",
         "TANLIAN_CONSENT_LOOK_BACK": f"P{look_back_days}D",
-        "TANLIAN_WORKER_IDLE": "PT0.05S",
+        "TANLIAN_WORKER_IDLE": "PT0.2S",
         "TANLIAN_WINDOW_LENGTH": "P3650D",  # the story seals its windows itself
         "PYTHONUNBUFFERED": "1",
         "POLARS_MAX_THREADS": "1",  # small frames: handing them between threads costs more than the work
@@ -114,7 +114,9 @@ def running_town(
         hub_url=hub_url,
         base_port=base_port,
         folder=folder,
-        hub=Child("hub", [*tanlian, "serve", "--port", str(hub_port)], folder / "hub.log", environment),
+        hub=Child(
+            "hub", [*tanlian, "serve", "--port", str(hub_port), "--workers", "2"], folder / "hub.log", environment
+        ),
         worker=Child("worker", [*tanlian, "worker"], folder / "worker.log", dict(armed)),
         sandbox=Child("town", town_command, folder / "town.log", environment),
     )

@@ -41,13 +41,17 @@ class Held:
     due: Due
     worker: str
     cursor: Cursor
+    lease_until: datetime  # a worker that is heard of with every page keeps its link, however long the feed is
 
 
 def ensure_state(session: Session, platform: str, link_id: str, now: datetime) -> None:
-    """Begin to follow a link; does nothing if it is followed already."""
-    if session.get(SyncState, (platform, link_id)) is None:
+    """Begin to follow a link, or go on at once with one that is followed already: whatever stopped it may be mended."""
+    state = session.get(SyncState, (platform, link_id))
+    if state is None:
         session.add(SyncState(platform=platform, link_id=link_id, due_at=now))
-        session.flush()
+    else:
+        state.due_at = min(state.due_at, now)
+    session.flush()
 
 
 def make_due(session: Session, now: datetime) -> None:
@@ -78,7 +82,7 @@ def lease_due(session: Session, ring: KeyRing, worker: str, *, now: datetime, le
 
 
 def save_cursor(session: Session, ring: KeyRing, held: Held) -> bool:
-    """Move the cursor on, if this worker still holds the lease; False means it lost it and must roll back."""
+    """Move cursor and lease on, if this worker still holds it; False means it lost it and must roll back."""
     result = session.execute(
         update(SyncState)
         .where(
@@ -86,7 +90,10 @@ def save_cursor(session: Session, ring: KeyRing, held: Held) -> bool:
             col(SyncState.link_id) == held.due.link_id,
             col(SyncState.lease_holder) == held.worker,
         )
-        .values(cursor=ring.seal(json.dumps(held.cursor).encode(), _place(held.due.platform, held.due.link_id)))
+        .values(
+            cursor=ring.seal(json.dumps(held.cursor).encode(), _place(held.due.platform, held.due.link_id)),
+            lease_until=held.lease_until,
+        )
     )
     return bool(result.rowcount == 1)  # type: ignore[attr-defined]
 

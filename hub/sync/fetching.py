@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
+import structlog
 from sqlalchemy.orm import Session
 
 from connectors.base import (
@@ -34,6 +35,8 @@ from hub.records.races import DATABASE_ERRORS, lost_a_race
 from hub.sync.cursors import Due, Held, back_off, lease_due, release
 from hub.sync.outward import platform_config, platform_http
 from hub.sync.transactions import transactions_of
+
+log = structlog.get_logger(__name__)
 
 POLL = timedelta(minutes=15)
 PAUSED = timedelta(hours=6)  # something that only an operator or the person can mend
@@ -64,6 +67,10 @@ def fetch_next(hub: Hub, worker: str, *, poll: timedelta = POLL) -> bool:
         if not lost_a_race(failure):
             raise
         next_in, error = back_off(due.failures), "met_another_delivery"  # nothing of this page is stored
+    except Exception as failure:
+        # One link that meets a mistake of ours must not stop all others: it is put aside, with its traceback in the log.
+        log.exception("fetch_failed", platform=due.platform, link=due.link_id)
+        next_in, error = PAUSED, f"hub_error_{type(failure).__name__}"
     with writing(hub.engine) as session:
         release(session, due, worker, now=hub.clock(), next_in=next_in, error=error)
     return True
@@ -89,7 +96,8 @@ def _take(hub: Hub, platform: Platform, due: Due, worker: str, page: Page) -> No
     if due.link_id:
         with reading(hub.engine) as session:
             load_access(session, hub.ring, link_id=due.link_id, now=now)
-    take_delivery(hub, platform, page.delivery, now=now, held=Held(due=due, worker=worker, cursor=page.cursor))
+    held = Held(due=due, worker=worker, cursor=page.cursor, lease_until=now + hub.settings.lease)
+    take_delivery(hub, platform, page.delivery, now=now, held=held)
 
 
 def _access(hub: Hub, platform: Platform, link_id: str) -> LinkAccess:

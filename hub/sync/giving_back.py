@@ -54,7 +54,12 @@ class GivingBack:
                 platform = open_platform(session, hub.ring, platform_id)
             with platform_http(platform) as http:
                 done = revoke_at_platform(
-                    transactions_of(hub), hub.ring, http, config=platform_config(hub, platform), link_id=link_id, now=now
+                    transactions_of(hub),
+                    hub.ring,
+                    http,
+                    config=platform_config(hub, platform),
+                    link_id=link_id,
+                    now=now,
                 )
         except (ConnectorError, PlatformRefused, LinkUnusable, SealError, NotFound):
             done = False
