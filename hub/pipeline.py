@@ -22,14 +22,15 @@ from hub.clearing.windows import (
     Sealed,
     WindowState,
     advance,
+    find_open_window,
     join_open_window,
     load_uncleared,
     require_window,
     seal,
 )
 from hub.context import Hub
-from hub.db import reading, writing
-from hub.errors import Conflict
+from hub.db import lock, reading, writing
+from hub.errors import Busy, Conflict
 from hub.failpoints import failpoint
 from hub.ledger import postings
 from hub.ledger.store import append_entries, load_pending
@@ -96,6 +97,8 @@ def take_delivery(
 def clear_dirty(hub: Hub, *, now: datetime, limit: int = 2_000) -> int:
     """Decide anew, provisionally, for people with new records in the open window; returns how many people."""
     with writing(hub.engine) as session:
+        # One worker at a time; not by locking the marks, on which every delivery would then wait.
+        lock(session, "clear_dirty")
         dirty = clearing_store.take_dirty(session, limit)
         if dirty.is_empty():
             return 0
@@ -109,9 +112,21 @@ def clear_dirty(hub: Hub, *, now: datetime, limit: int = 2_000) -> int:
     return len(dirty)
 
 
-def seal_window(hub: Hub, *, now: datetime) -> Sealed:
-    """Seal the open window and open the next: one row changed, one added, one leaf, whatever the window's size."""
+def seal_window(hub: Hub, *, now: datetime, window_id: int | None = None) -> Sealed:
+    """Seal the open window and open the next: one row changed, one added, one leaf, whatever the window's size.
+
+    Args:
+        window_id: the window that the caller means, if it matters.
+
+    Raises:
+        Busy: somebody else has sealed that window already.
+    """
     with writing(hub.engine) as session:
+        # Who had waited for the open window's row only would find it sealed and the new one not visible yet.
+        lock(session, "seal_window")
+        open_now = find_open_window(session)
+        if window_id is not None and (open_now is None or open_now.window_id != window_id):
+            raise Busy(f"window {window_id} is sealed already")
         sealed = seal(session, now, group_records=hub.settings.clear_group_records)
         fields = {"window": sealed.window_id, "sequence_count": sealed.size}
         log_change(session, Kind.WINDOW_SEALED, f"{sealed.window_id}", now, fields)

@@ -107,7 +107,7 @@ class Worker:
             window = find_open_window(session)
         if window is None or now < window.opened_at + self.hub.settings.window_length:
             return False
-        seal_window(self.hub, now=now)
+        seal_window(self.hub, now=now, window_id=window.window_id)
         return True
 
     def _clear_sealed(self) -> bool:

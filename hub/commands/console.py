@@ -7,12 +7,16 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
 from hub.context import Hub, open_hub
-from hub.errors import TanlianError
+from hub.errors import TanlianError, UsageProblem
+from hub.settings import Settings
 
 out = Console()
 err = Console(stderr=True, highlight=False)
@@ -34,7 +38,14 @@ def fail(message: str, code: int = 1) -> NoReturn:
 @contextmanager
 def opened_hub() -> Iterator[Hub]:
     """Open the hub that the settings name, and close its database at the end."""
-    hub = open_hub()
+    settings = Settings()
+    try:
+        backend = make_url(settings.database_url).get_backend_name()
+    except ArgumentError:
+        backend = ""
+    if backend not in ("sqlite", "postgresql"):
+        raise UsageProblem("TANLIAN_DATABASE_URL must be sqlite:///file or postgresql://...")
+    hub = open_hub(settings)
     try:
         yield hub
     finally:
@@ -61,7 +72,8 @@ def progress_bars(*, quiet: bool) -> Iterator[Progress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, disable=quiet, transient=not err.is_terminal) as bars:
+    # Where nobody looks on, a bar would only leave empty lines beside an error.
+    with Progress(*columns, console=err, disable=quiet or not err.is_terminal) as bars:
         yield bars
 
 
@@ -73,3 +85,18 @@ def told_errors(run: Callable[[], Any]) -> Any:
         fail(str(error))
     except BrokenPipeError:
         raise SystemExit(0) from None
+    except OSError as error:
+        fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except (OperationalError, ProgrammingError) as error:
+        fail(_database_problem(error))  # the error's own text would repeat the statement and its values
+    except ValidationError as error:
+        if error.title != Settings.__name__:
+            raise
+        fail("; ".join(f"TANLIAN_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()))
+
+
+def _database_problem(error: DBAPIError) -> str:
+    told = str(error.orig).strip().splitlines()
+    if "no such table" in told[0] or getattr(error.orig, "sqlstate", None) == "42P01":  # undefined_table
+        return "the database has not the tables of this version; run `tanlian migrate`"
+    return f"the database cannot be used: {told[0]}"

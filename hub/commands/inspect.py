@@ -1,6 +1,7 @@
 """connectors, mappings, standards, clear: what the hub knows, and bulk clearing. I/O: files, terminal."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from connectors.base import Fetcher
 from connectors.registry import list_connectors
 from hub.clearing.engines.local import clear_files
+from hub.clock import system_clock
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, progress_bars, table
 from hub.db import reading
 from hub.errors import UsageProblem
@@ -84,8 +86,7 @@ def translate_sample(mapping: str, sample: Path, as_json: bool = AS_JSON) -> Non
     except MappingError as error:
         raise UsageProblem(str(error)) from None
     rows = _sample_rows(sample)
-    with opened_hub() as hub:
-        translation = translate(loaded, pl.Series(rows, dtype=pl.Binary), token_key=bytes(32), now=hub.clock())
+    translation = translate(loaded, pl.Series(rows, dtype=pl.Binary), token_key=bytes(32), now=system_clock())
     if as_json:
         print_json({"records": translation.records.to_dicts(), "quarantined": translation.quarantined.to_dicts()})
         return
@@ -102,10 +103,30 @@ def _sample_rows(sample: Path) -> list[bytes]:
         raise UsageProblem(f"{sample}: {cause.strerror}") from None
     if content.lstrip().startswith(b"["):
         try:
-            return [json.dumps(row, ensure_ascii=False).encode() for row in json.loads(content)]
-        except ValueError as cause:
+            return list(_elements(content.decode().strip()))
+        except (ValueError, RecursionError) as cause:
             raise UsageProblem(f"{sample}: not a JSON array ({cause})") from None
     return [line for line in content.splitlines() if line.strip()]
+
+
+def _elements(text: str) -> Iterator[bytes]:
+    """Give each element of a JSON array as it is written: a parser's copy would hide a key that stands there twice."""
+    decoder, at = json.JSONDecoder(), _skip(text, 1)
+    while at != len(text) - 1 or text[at] != "]":
+        value_at, at = at, decoder.raw_decode(text, at)[1]
+        yield text[value_at:at].encode()
+        at = _skip(text, at)
+        if text[at : at + 1] == ",":
+            at = _skip(text, at + 1)
+        elif at != len(text) - 1 or text[at] != "]":
+            raise ValueError(f"neither a comma nor the end at character {at}")
+
+
+def _skip(text: str, at: int) -> int:
+    """Return where the next word begins."""
+    while text[at : at + 1].isspace():
+        at += 1
+    return at
 
 
 @standards.command("show")

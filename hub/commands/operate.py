@@ -28,6 +28,7 @@ from hub.worker import run_worker
 
 window = typer.Typer(help="Clearing windows.", no_args_is_help=True)
 log = typer.Typer(help="The interconnection log.", no_args_is_help=True)
+WindowId = Annotated[int, typer.Argument(max=2**31 - 1, help="The window's number.")]
 
 
 def migrate() -> None:
@@ -124,7 +125,7 @@ def seal(as_json: bool = AS_JSON) -> None:
 
 
 @window.command("reconcile")
-def reconcile(window_id: int, as_json: bool = AS_JSON) -> None:
+def reconcile(window_id: WindowId, as_json: bool = AS_JSON) -> None:
     """Compare a cleared window with every platform's own statement; the challenge period begins."""
     with opened_hub() as hub:
         report = reconcile_window(hub, window_id, now=hub.clock())
@@ -140,7 +141,7 @@ def reconcile(window_id: int, as_json: bool = AS_JSON) -> None:
 
 @window.command("finalize")
 def finalize(
-    window_id: int,
+    window_id: WindowId,
     waive: Annotated[bool, typer.Option("--waive-challenge", help="End the challenge period early.")] = False,
 ) -> None:
     """Make a provisional window final; its pending grams are held from then on."""
@@ -158,7 +159,7 @@ def verify(
 ) -> None:
     """Recompute the whole log from its published files and check the signature; needs no database but for the key."""
     if (url is None) == (directory is None):
-        raise UsageProblem("say where the log is: either --url or --dir")
+        raise typer.BadParameter("say where the log is, once", param_hint="--url or --dir")
     if key is None:
         with opened_hub() as hub:
             key = log_signer(hub).vkey

@@ -110,6 +110,8 @@ def register(
         metadata = json.loads(_read(file))
     except ValueError:
         raise UsageProblem(f"{file}: not JSON") from None
+    if not isinstance(metadata, dict):
+        raise UsageProblem(f"{file}: not a JSON object")
     with opened_hub() as hub, writing(hub.engine) as session:
         if participant is not None:
             require_participant(session, participant)

@@ -38,7 +38,8 @@ class GivingBack:
         """Try some links that are due; returns whether any token was given back."""
         now = self._hub.clock()
         waiting = [link for link in self._load() if self._not_before.get(link[0], now) <= now]
-        return any([self._try(link_id, platform, now) for link_id, platform in waiting[:LINKS_A_ROUND]])
+        given = [self._try(link_id, platform, now) for link_id, platform in waiting[:LINKS_A_ROUND]]
+        return True in given
 
     def _load(self) -> list[tuple[str, str]]:
         ended = select(col(Link.link_id), col(Link.platform)).where(

@@ -64,7 +64,10 @@ def test_a_second_run_on_the_same_database_ends_in_the_same_state(
     undisturbed: tuple[Path, dict[str, Any]], worker_id: str
 ):
     folder, told = undisturbed
-    assert balances(run_demo(folder, worker_id)) == balances(told)
+    again = run_demo(folder, worker_id)
+    # What people who have withdrawn meanwhile are told of again is refused, and set aside with that reason.
+    told, again = balances(told) | {"quarantined": None}, balances(again) | {"quarantined": None}
+    assert again == told
 
 
 @pytest.mark.parametrize("point", POINTS)

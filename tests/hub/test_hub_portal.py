@@ -254,7 +254,7 @@ def test_the_consent_page_says_what_from_whom_for_how_long_and_how_to_withdraw(b
     step, known = visitor(hub).send(f"/links/{CITIC}"), load_behaviours()
     for words in (
         "中信碳账户", "CITIC Carbon Account", "let <strong>Tanlian</strong>, and nobody else",
-        "2026-08-20 until 2027-11-20", "names, phone numbers, card numbers", "withdraw at any time", "takes effect at once",
+        "2026-08-20 until 2027-11-20", "never taken", "names, phone numbers", "withdraw at any time", "takes effect at once",
     ):  # fmt: skip
         assert words in step.text, words
     for code in document_of(CITIC)["behaviours"]:
