@@ -2,6 +2,7 @@
 
 import secrets
 import unicodedata
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
@@ -56,16 +57,40 @@ def add_person(
     return person
 
 
-def verify_password(session: Session, *, username: str, password: str) -> int | None:
-    """The subject id, or None. An unknown name costs the same hash as a wrong password."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPassword:
+    """Whose password it is, and what it is checked against."""
+
+    subject_id: int
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """Whether a password fits; `renewed` is its hash with today's parameters, where the stored one has others."""
+
+    fits: bool
+    renewed: str | None = field(default=None, repr=False)
+
+
+def load_password(session: Session, username: str) -> KnownPassword | None:
+    """What a person's password is checked against; None if nobody signs in by password under this name."""
     person = _find_person(session, username)
-    known = person.password_hash if person is not None else None
-    fits, renewed = HASHES.verify_and_update(password[: PASSWORD_CHARS[1]], known or _decoy_hash())
-    if person is None or known is None or not fits:
+    if person is None or person.password_hash is None:
         return None
-    if renewed is not None:
-        person.password_hash = renewed
-    return person.subject_id
+    return KnownPassword(subject_id=person.subject_id, password_hash=person.password_hash)
+
+
+def check_password(known: KnownPassword | None, password: str) -> Checked:
+    """Slow on purpose: call it outside of any transaction. An unknown name costs the same as a wrong password."""
+    against = _decoy_hash() if known is None else known.password_hash
+    fits, renewed = HASHES.verify_and_update(password[: PASSWORD_CHARS[1]], against)
+    return Checked(fits=fits and known is not None, renewed=renewed)
+
+
+def renew_password_hash(session: Session, subject_id: int, password_hash: str) -> None:
+    """Keep a hash with today's parameters in the place of one with older ones."""
+    session.get_one(Person, subject_id).password_hash = password_hash
 
 
 def load_person(session: Session, subject_id: int) -> Person | None:

@@ -4,6 +4,7 @@ import typer
 
 from hub.commands import demo, inspect, operate, people
 from hub.commands.console import told_errors
+from hub.commands.quarantine import quarantine
 
 app = typer.Typer(
     name="tanlian",
@@ -24,6 +25,7 @@ app.add_typer(people.people, name="people")
 app.add_typer(inspect.connectors, name="connectors")
 app.add_typer(inspect.mappings, name="mappings")
 app.add_typer(inspect.standards, name="standards")
+app.add_typer(quarantine, name="quarantine")
 app.add_typer(operate.window, name="window")
 app.add_typer(operate.log, name="log")
 

@@ -14,6 +14,7 @@ POINTS = frozenset(
         "collect.after_commit",
         "clear.before_commit",
         "clear.after_commit",
+        "replay.before_commit",
         "seal.after_commit",
         "hold.before_commit",
         "log.after_assign",

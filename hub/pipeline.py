@@ -5,9 +5,12 @@ thousand. Each function below is one transaction (or a loop of them): the change
 together or not at all, so a process may die at any line and the next run goes on from what was committed.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+import polars as pl
 from sqlalchemy.orm import Session
 
 from connectors.base import Delivery, Outcome
@@ -36,7 +39,9 @@ from hub.ledger import postings
 from hub.ledger.store import append_entries, load_pending
 from hub.log.leaves import Kind
 from hub.participants import Platform
-from hub.records.collect import collect, read_for
+from hub.records.collect import Origin, collect, read_for
+from hub.records.quarantine import RowState, find_open_rows, load_waiting, note_tried, settle
+from hub.records.reading import SET_ASIDE_SCHEMA
 from hub.records.store import find_batch
 from hub.records.tables import Batch
 from hub.sync.cursors import Held, save_cursor
@@ -78,13 +83,14 @@ def take_delivery(
         Conflict: the delivery id came before with other bytes, or the lease was lost; nothing is stored.
     """
     read = read_for(hub, platform, delivery, now)
+    origin = Origin.RECEIVED if held is None else Origin.FETCHED
     with writing(hub.engine) as session:
         before = find_batch(session, platform.platform_id, delivery.stream, delivery.delivery_id)
         if before is None:
-            taken = collect(session, hub, platform, delivery, read, now=now, keep_empty=held is None)
+            taken = collect(session, hub, platform, delivery, read, origin=origin, now=now)
             outcome = taken.outcome
             if taken.batch is not None:
-                _log_batch(session, taken.batch, fetched=held is not None, now=now)
+                _log_batch(session, taken.batch, now=now)
         else:
             outcome = _same_answer(before, delivery)
         if held is not None and not save_cursor(session, hub.ring, held):
@@ -92,6 +98,62 @@ def take_delivery(
         failpoint("collect.before_commit")
     failpoint("collect.after_commit")
     return outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What became of some rows of the quarantine; `last` is the number to go on after."""
+
+    last: int
+    rows: int
+    translated: int
+    outcome: Outcome
+
+
+def replay_quarantined(
+    hub: Hub, platform: Platform, *, after: int = 0, limit: int = 500, tried_too: bool = False, now: datetime
+) -> Replayed | None:
+    """Translate the next rows that were set aside with today's mapping, and take those that translate now.
+
+    They go the same way as any delivery: owner and consent are asked for anew, and what came meanwhile is not taken
+    twice. The rest stays where it is. Returns None if nothing is left to try.
+    """
+    with writing(hub.engine) as session:
+        lock(session, "replay_quarantined")
+        waiting = load_waiting(session, hub.ring, platform, after=after, limit=limit, tried_too=tried_too)
+        if not waiting.ids:
+            return None
+        delivery = waiting.delivery(platform.document.stream)
+        read = read_for(hub, platform, delivery, now)
+        good = [waiting.ids[row] for row in read.records["row"]]
+        settle(session, good, RowState.REPLAYED)
+        note_tried(session, sorted(set(waiting.ids) - set(good)), platform.document.mapping)
+        outcome = Outcome()
+        if good:
+            read = replace(read, rows=len(good), aside=pl.DataFrame(schema=SET_ASIDE_SCHEMA))
+            taken = collect(session, hub, platform, delivery, read, origin=Origin.REPLAYED, now=now)
+            outcome = taken.outcome
+            if taken.batch is not None:
+                _log_batch(session, taken.batch, now=now)
+        failpoint("replay.before_commit")
+    return Replayed(last=waiting.ids[-1], rows=len(waiting.ids), translated=len(good), outcome=outcome)
+
+
+def discard_quarantined(hub: Hub, rows: Sequence[int], *, now: datetime) -> None:
+    """Give open rows of the quarantine up for good: their bytes are destroyed, the log tells how many and why they lay there.
+
+    Raises:
+        NotFound, Conflict: a row is not there, or not open; nothing is changed.
+    """
+    with writing(hub.engine) as session:
+        lock(session, "replay_quarantined")
+        found = find_open_rows(session, rows)
+        settle(session, [row.quarantine_id for row in found], RowState.DISCARDED)
+        told = Counter((row.platform, row.stream, row.reason) for row in found)
+        for (platform, stream, reason), count in sorted(told.items()):
+            fields = {"participant": platform, "stream": stream, "reason": reason, "rows_count": count}
+            reference = f"{platform}:{stream}:{reason}:{found[0].quarantine_id}:{now.isoformat()}"
+            log_change(session, Kind.ROWS_DISCARDED, reference, now, fields)
 
 
 def clear_dirty(hub: Hub, *, now: datetime, limit: int = 2_000) -> int:
@@ -203,7 +265,7 @@ def _same_answer(before: Batch, delivery: Delivery) -> Outcome:
     )
 
 
-def _log_batch(session: Session, batch: Batch, *, fetched: bool, now: datetime) -> None:
+def _log_batch(session: Session, batch: Batch, *, now: datetime) -> None:
     fields = {
         "participant": batch.platform,
         "stream": batch.stream,
@@ -218,8 +280,7 @@ def _log_batch(session: Session, batch: Batch, *, fetched: bool, now: datetime) 
         "claimed_mg": batch.claimed_mg,
         "records_root": batch.records_root,
     }
-    kind = Kind.BATCH_FETCHED if fetched else Kind.BATCH_RECEIVED
-    log_change(session, kind, f"{batch.batch_id}", now, fields)
+    log_change(session, Kind(f"batch.{batch.origin}"), f"{batch.batch_id}", now, fields)
 
 
 def _append(session: Session, decided: Decided, window_id: int, *, provisional: bool) -> None:

@@ -8,7 +8,11 @@ from hub.audit.report import Finding, Offenders
 # What has to have a leaf: the words for it, the kinds of leaf that will do, and a SELECT of what the leaf's reference
 # is (or begins with, where it ends with ':'). Sources: hub/pipeline.py, hub/sync/statements.py, hub/participants.py.
 _CHANGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("batch", ("batch.received", "batch.fetched"), "SELECT batch_id FROM batch ORDER BY batch_id"),
+    (
+        "batch",
+        ("batch.received", "batch.fetched", "batch.replayed"),
+        "SELECT batch_id FROM batch ORDER BY batch_id",
+    ),
     (
         "sealing of window",
         ("window.sealed",),

@@ -69,7 +69,11 @@ def final_roots_recompute(books: Books) -> Finding:
 def batches_commit_to_records(books: Books) -> Finding:
     """Compute the root over every batch's records anew and set it against the batch and the log."""
     wrong, records = Offenders(), 0
-    logged = leaf_bodies(books, "batch.received") | leaf_bodies(books, "batch.fetched")
+    logged = {
+        reference: body
+        for origin in ("received", "fetched", "replayed")
+        for reference, body in leaf_bodies(books, f"batch.{origin}").items()
+    }
     rows = books.rows(
         "SELECT b.batch_id, b.accepted, b.records_root, s.digest FROM batch b "
         "LEFT JOIN source_record s ON s.batch_id = b.batch_id ORDER BY b.batch_id, s.record_id"

@@ -56,7 +56,7 @@ def table(title: str, columns: list[str], rows: list[list[Any]], *, numbers: fro
     """Print a table; the columns in `numbers` are aligned to the right."""
     shown = Table(title=title, title_justify="left", header_style="bold")
     for index, name in enumerate(columns):
-        shown.add_column(name, justify="right" if index in numbers else "left")
+        shown.add_column(name, justify="right" if index in numbers else "left", overflow="fold")
     for row in rows:
         shown.add_row(*[str(value) for value in row])
     out.print(shown)

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     LINK_CHANGED = "link.changed"
     BATCH_RECEIVED = "batch.received"
     BATCH_FETCHED = "batch.fetched"
+    BATCH_REPLAYED = "batch.replayed"
+    ROWS_DISCARDED = "rows.discarded"
     WINDOW_OPENED = "window.opened"
     WINDOW_SEALED = "window.sealed"
     WINDOW_CLEARED = "window.cleared"

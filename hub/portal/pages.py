@@ -4,8 +4,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
+from consent.people import check_password
 from consent.sessions import CsrfRefused, end_session, rotate_session
-from consent.signin import SignInRefusal, sign_in
+from consent.signin import SignIn, SignInRefusal, begin_sign_in, finish_sign_in
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.portal.account import load_account
@@ -65,10 +66,14 @@ def _sign_in(hub: Hub, request: Request, form: dict[str, str]) -> Response:
     except CsrfRefused:
         return _signin(current, "Please send the form from this page.", 403)
     with writing(hub.engine) as session:
-        now = hub.clock()
-        done = sign_in(session, hub.ring, username=form.get("username", ""), password=form.get("password", ""), now=now)
+        attempt = begin_sign_in(session, hub.ring, username=form.get("username", ""), now=hub.clock())
+    if isinstance(attempt, SignIn):
+        return _signin(current, PROBLEMS[attempt.refusal or SignInRefusal.WRONG], 401)
+    checked = check_password(attempt.known, form.get("password", ""))
+    with writing(hub.engine) as session:
+        done = finish_sign_in(session, attempt, checked)
         if done.subject_id is not None:
-            token, _info = rotate_session(session, current.token, subject_id=done.subject_id, now=now)
+            token, _info = rotate_session(session, current.token, subject_id=done.subject_id, now=hub.clock())
     if done.subject_id is None:
         return _signin(current, PROBLEMS[done.refusal or SignInRefusal.WRONG], 401)
     response = go("/")

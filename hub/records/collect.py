@@ -7,6 +7,7 @@ A row that anyone refuses is set aside with a reason and disturbs no other row.
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 import polars as pl
 from sqlalchemy.orm import Session
@@ -16,7 +17,6 @@ from consent.grants import HUB, Purpose
 from consent.guard import Permit, permit
 from consent.keyring import KeyPurpose, KeyRing
 from consent.links import account_keys, owners
-from consent.seal import place
 from consent.vault import load_vault
 from hub.clearing.windows import join_open_window
 from hub.context import Hub
@@ -24,6 +24,7 @@ from hub.db import next_sequence
 from hub.log.merkle import commitment_root
 from hub.participants import Platform
 from hub.records.intake import CorrectionMode, Intake, sort_rows
+from hub.records.quarantine import quarantine_place
 from hub.records.reading import SET_ASIDE_SCHEMA, Read, key_of_row, read_delivery, without_permission
 from hub.records.store import append_quarantined, append_records, load_known, mark_dirty
 from hub.records.tables import Batch
@@ -31,6 +32,14 @@ from mappings import load_mapping
 from standards.methodology import load_methodology
 from standards.quantify import quantify
 from standards.schema import RECORD_SCHEMA
+
+
+class Origin(StrEnum):
+    """Where the rows of a batch came from."""
+
+    RECEIVED = "received"  # a platform spoke to a door of the hub
+    FETCHED = "fetched"  # the hub asked
+    REPLAYED = "replayed"  # set aside before, and translated now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +62,19 @@ def read_for(hub: Hub, platform: Platform, delivery: Delivery, now: datetime) ->
 
 
 def collect(
-    session: Session, hub: Hub, platform: Platform, delivery: Delivery, read: Read, *, now: datetime, keep_empty: bool
+    session: Session,
+    hub: Hub,
+    platform: Platform,
+    delivery: Delivery,
+    read: Read,
+    *,
+    origin: Origin,
+    now: datetime,
 ) -> Collected:
     """Store what is new, allowed and sound of a delivery; set the rest aside with reasons.
 
-    Args:
-        keep_empty: keep the batch of a delivery that brought nothing new. True for what is pushed, so that its id gets
-            the same answer again; False for polling, which reads the same page over and over.
+    The batch of a delivery that brought nothing new is kept only where a platform sent it, so that its id gets the same
+    answer again; polling reads the same page over and over.
     """
     window_id = join_open_window(session)
     owned = find_owners(session, hub.ring, platform.platform_id, read.records)
@@ -77,7 +92,8 @@ def collect(
     )  # fmt: skip
     batch = Batch(
         batch_id=next_sequence(session, "batch", 1)[0], platform=platform.platform_id, stream=delivery.stream,
-        delivery_id=delivery.delivery_id, digest=delivery.digest, mapping=platform.document.mapping, rows=read.rows,
+        delivery_id=delivery.delivery_id, origin=str(origin), digest=delivery.digest,
+        mapping=platform.document.mapping, rows=read.rows,
         accepted=counts.accepted, replayed=counts.replayed, conflicting=len(conflicts), refused=counts.refused,
         quarantined=len(read.aside), claimed_mg=int(intake.fresh["claimed_mg"].sum() or 0), window_id=window_id,
         records_root=commitment_root(intake.fresh["digest"].to_list()), received_at=now,
@@ -86,7 +102,7 @@ def collect(
     session.flush()
     set_aside = _sealed(hub.ring, batch, pl.concat([read.aside, refused, conflicts]))
     added = append_quarantined(session, set_aside, batch, now)
-    if intake.fresh.is_empty() and added == 0 and not keep_empty:
+    if intake.fresh.is_empty() and added == 0 and origin is not Origin.RECEIVED:
         session.delete(batch)
         session.flush()
         return Collected(outcome=counts, batch=None)
@@ -132,11 +148,6 @@ def _sealed(ring: KeyRing, batch: Batch, aside: pl.DataFrame) -> pl.DataFrame:
         for row in aside.iter_rows(named=True)
     ]
     return aside.with_columns(payload=pl.Series(sealed, dtype=pl.Binary()))
-
-
-def quarantine_place(platform: str, row_key: bytes) -> bytes:
-    """Where a quarantined payload is bound to."""
-    return place("quarantined", "payload", f"{platform}:{row_key.hex()}", None)
 
 
 def _store(session: Session, hub: Hub, allowed: Permit, batch: Batch, intake: Intake, now: datetime) -> None:

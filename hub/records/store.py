@@ -78,7 +78,7 @@ def append_records(
 def append_quarantined(session: Session, frame: pl.DataFrame, batch: Batch, received_at: datetime) -> int:
     """Store rows (row_key, reason, detail, payload) that could not go on; one that is there already stays as it is.
 
-    Returns the number of rows that are new.
+    One that was replayed and ends here again is open again. Returns the number of rows that are new or open again.
     """
     if frame.is_empty():
         return 0
@@ -86,7 +86,8 @@ def append_quarantined(session: Session, frame: pl.DataFrame, batch: Batch, rece
     marks = ", ".join(f":{name}" for name in QUARANTINED_COLUMNS)
     insert = text(
         f"INSERT INTO quarantined ({', '.join(QUARANTINED_COLUMNS)}) VALUES ({marks}) "
-        "ON CONFLICT (platform, stream, row_key, reason) DO NOTHING"
+        "ON CONFLICT (platform, stream, row_key, reason) DO UPDATE SET state = 'open', payload = excluded.payload, "
+        "batch_id = excluded.batch_id, mapping = excluded.mapping WHERE quarantined.state = 'replayed'"
     ).bindparams(bindparam("received_at", type_=UtcDateTime()))
     added = 0
     for number, row in zip(next_sequence(session, "quarantine", len(frame)), frame.iter_rows(named=True), strict=True):

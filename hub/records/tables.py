@@ -24,6 +24,7 @@ class Batch(SQLModel, table=True):
     delivery_id: str = Field(max_length=200)
     digest: bytes
     mapping: str = Field(max_length=120)
+    origin: str = Field(max_length=8, description="received, fetched, or replayed from the quarantine")
     rows: int
     accepted: int
     replayed: int
@@ -104,18 +105,21 @@ class Quarantined(SQLModel, table=True):
     """A row that could not go on, with the machine reason; never dropped in silence.
 
     `payload` is kept (sealed, without personal fields) only where a corrected mapping could help. A row that was
-    refused for want of consent keeps no payload at all.
+    refused for want of consent keeps no payload at all, and neither does one that is no longer open.
     """
 
     __tablename__ = "quarantined"
-    __table_args__ = (UniqueConstraint("platform", "stream", "row_key", "reason"),)
+    __table_args__ = (
+        UniqueConstraint("platform", "stream", "row_key", "reason"),
+        Index("ix_quarantined_state", "platform", "state", "quarantine_id"),
+    )
 
     quarantine_id: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
     platform: str = Field(max_length=64)
     stream: str = Field(max_length=64)
     row_key: bytes = Field(description="keyed digest of the row: recognises it again, tells nothing about it")
     batch_id: int = Field(sa_type=BigInteger, foreign_key="batch.batch_id")
-    mapping: str = Field(max_length=120)
+    mapping: str = Field(max_length=120, description="the last one that was tried on it")
     reason: str = Field(max_length=64)
     detail: str = Field(sa_type=Text)
     payload: bytes | None = None

@@ -3,10 +3,12 @@
 from datetime import datetime, timedelta
 
 import pytest
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import Engine, select
 
 from consent.keyring import KeyRing, add_key, load_keyring
-from consent.people import HASHES, PersonRefused, add_person, load_person, verify_password
+from consent.people import HASHES, PersonRefused, add_person, check_password, hash_password, load_password, load_person
 from consent.sessions import (
     CsrfRefused,
     end_all_sessions,
@@ -16,12 +18,23 @@ from consent.sessions import (
     save_state,
     start_session,
 )
-from consent.signin import FREE_FAILURES, LONGEST_BLOCK, SignInRefusal, sign_in
+from consent.signin import FREE_FAILURES, LONGEST_BLOCK, Attempt, SignIn, SignInRefusal, begin_sign_in, finish_sign_in
 from consent.tables import Person, WebSession
 from consent.vault import ErasedError, load_vault, rewrap_data_key
 from hub.db import writing
 
 PASSWORD = "correct horse battery"
+
+
+def sign_in(engine: Engine, ring: KeyRing, username: str, password: str, now: datetime) -> SignIn:
+    """What the portal does with a name and a password."""
+    with writing(engine) as session:
+        attempt = begin_sign_in(session, ring, username=username, now=now)
+    if isinstance(attempt, SignIn):
+        return attempt
+    checked = check_password(attempt.known, password)
+    with writing(engine) as session:
+        return finish_sign_in(session, attempt, checked)
 
 
 @pytest.fixture
@@ -34,9 +47,13 @@ def test_a_person_is_recognised_by_any_spelling_of_the_name_and_only_the_right_p
     engine: Engine, subject_id: int
 ) -> None:
     with writing(engine) as session:
-        assert verify_password(session, username=" ｌｉ NA ", password=PASSWORD) == subject_id
-        assert verify_password(session, username="li na", password=PASSWORD + " ") is None
-        assert verify_password(session, username="nobody", password=PASSWORD) is None
+        known = load_password(session, " ｌｉ NA ")
+        assert load_password(session, "nobody") is None
+    assert known is not None
+    assert known.subject_id == subject_id
+    assert check_password(known, PASSWORD).fits
+    assert not check_password(known, PASSWORD + " ").fits
+    assert not check_password(None, PASSWORD).fits
 
 
 def test_a_name_is_given_once_and_the_refusal_leaves_the_transaction_usable(
@@ -58,14 +75,13 @@ def test_an_unusable_name_is_refused(engine: Engine, ring: KeyRing, username: st
 
 
 def test_an_unknown_name_costs_as_many_hashes_as_a_wrong_password(
-    engine: Engine, subject_id: int, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, ring: KeyRing, subject_id: int, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified: list[str] = []
     real = HASHES.verify_and_update
     monkeypatch.setattr(HASHES, "verify_and_update", lambda word, known: (verified.append(known), real(word, known))[1])
-    with writing(engine) as session:
-        verify_password(session, username="nobody", password="x")
-        verify_password(session, username="li na", password="x")
+    sign_in(engine, ring, "nobody", "x", now)
+    sign_in(engine, ring, "li na", "x", now)
     assert len(verified) == 2
     assert verified[0].rpartition("$")[0].rpartition("$")[0] == verified[1].rpartition("$")[0].rpartition("$")[0]
 
@@ -73,7 +89,42 @@ def test_an_unknown_name_costs_as_many_hashes_as_a_wrong_password(
 def test_a_person_without_a_password_cannot_sign_in_by_one(engine: Engine, ring: KeyRing, now: datetime) -> None:
     with writing(engine) as session:
         add_person(session, ring, username="quiet", password=None, display_name="x", now=now)
-        assert verify_password(session, username="quiet", password="") is None
+    assert sign_in(engine, ring, "quiet", "", now).refusal is SignInRefusal.WRONG
+
+
+def test_guesses_sent_side_by_side_do_not_outrun_the_brake(
+    engine: Engine, ring: KeyRing, subject_id: int, now: datetime
+) -> None:
+    begun = []
+    for _ in range(FREE_FAILURES * 3):  # none of them has been answered yet
+        with writing(engine) as session:
+            begun.append(begin_sign_in(session, ring, username="li na", now=now))
+    assert sum(isinstance(one, Attempt) for one in begun) == FREE_FAILURES
+
+
+def test_a_password_that_was_changed_while_it_was_checked_signs_nobody_in(
+    engine: Engine, ring: KeyRing, subject_id: int, now: datetime
+) -> None:
+    with writing(engine) as session:
+        attempt = begin_sign_in(session, ring, username="li na", now=now)
+    assert isinstance(attempt, Attempt)
+    checked = check_password(attempt.known, PASSWORD)
+    with writing(engine) as session:
+        session.get_one(Person, subject_id).password_hash = hash_password("another password")
+    with writing(engine) as session:
+        assert finish_sign_in(session, attempt, checked).refusal is SignInRefusal.WRONG
+
+
+def test_a_hash_with_old_parameters_is_renewed_when_the_password_is_known(
+    engine: Engine, ring: KeyRing, subject_id: int, now: datetime
+) -> None:
+    weak = PasswordHash((Argon2Hasher(memory_cost=8_192, time_cost=1, parallelism=1),))
+    with writing(engine) as session:
+        session.get_one(Person, subject_id).password_hash = weak.hash(PASSWORD)
+    assert sign_in(engine, ring, "li na", PASSWORD, now).subject_id == subject_id
+    with writing(engine) as session:
+        assert "m=19456,t=2" in (session.get_one(Person, subject_id).password_hash or "")
+    assert sign_in(engine, ring, "li na", PASSWORD, now).subject_id == subject_id
 
 
 def test_guessing_is_braked_for_known_and_unknown_names_alike(
@@ -82,22 +133,19 @@ def test_guessing_is_braked_for_known_and_unknown_names_alike(
     for name in ("li na", "nobody"):
         answers = []
         for _ in range(FREE_FAILURES + 1):
-            with writing(engine) as session:
-                answers.append(sign_in(session, ring, username=name, password="wrong", now=now).refusal)
+            answers.append(sign_in(engine, ring, name, "wrong", now).refusal)
         assert answers == [SignInRefusal.WRONG] * FREE_FAILURES + [SignInRefusal.BLOCKED]
-    with writing(engine) as session:
-        blocked = sign_in(session, ring, username="li na", password=PASSWORD, now=now)
-        assert (blocked.subject_id, blocked.refusal) == (None, SignInRefusal.BLOCKED)
-        later = now + timedelta(seconds=1)
-        assert sign_in(session, ring, username="li na", password=PASSWORD, now=later).subject_id == subject_id
-        assert sign_in(session, ring, username="li na", password="wrong", now=later).retry_at is None
+    blocked = sign_in(engine, ring, "li na", PASSWORD, now)
+    assert (blocked.subject_id, blocked.refusal) == (None, SignInRefusal.BLOCKED)
+    later = now + timedelta(seconds=1)
+    assert sign_in(engine, ring, "li na", PASSWORD, later).subject_id == subject_id
+    assert sign_in(engine, ring, "li na", "wrong", later).retry_at is None
 
 
 def test_a_block_doubles_up_to_a_bound(engine: Engine, ring: KeyRing, subject_id: int, now: datetime) -> None:
     waits = []
     for _ in range(FREE_FAILURES + 13):
-        with writing(engine) as session:
-            answer = sign_in(session, ring, username="li na", password="wrong", now=now)
+        answer = sign_in(engine, ring, "li na", "wrong", now)
         assert answer.refusal is SignInRefusal.WRONG
         waits.append((answer.retry_at or now) - now)
         now = answer.retry_at or now

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,7 +142,8 @@ def test_the_commands_of_the_contract_are_there():
         "migrate", "serve", "worker", "demo", "participants add", "participants list", "participants show",
         "participants suspend", "clients register", "people add", "connectors list", "connectors check", "mappings list",
         "mappings test", "standards show", "clear", "window list", "window seal", "window reconcile", "window finalize",
-        "audit", "log verify", "log export", "log key",
+        "audit", "log verify", "log export", "log key", "quarantine list", "quarantine show", "quarantine replay",
+        "quarantine discard",
     } <= told  # fmt: skip
 
 
@@ -198,6 +200,10 @@ def test_before_the_migration_every_command_that_needs_the_database_says_so_in_o
         ["clients", "register", client],
         ["people", "add", "li", "--password-stdin"],
         ["connectors", "check", CITY],
+        ["quarantine", "list"],
+        ["quarantine", "show", CITY],
+        ["quarantine", "replay", CITY],
+        ["quarantine", "discard", "1"],
         ["window", "list"],
         ["window", "seal"],
         ["window", "reconcile", "1"],
@@ -226,17 +232,12 @@ def test_a_setting_that_cannot_be_is_one_line(bare: Terminal, name: str, value: 
     assert "Error" not in complaint.split(":")[0]
 
 
-MISSING = ["participants add", "clients register", "mappings test beijing-green-life.acts.v1"]
-
-
-@pytest.mark.parametrize("words", MISSING)
-def test_a_missing_and_an_unreadable_file_are_one_line_that_names_it(tanlian: Terminal, words: str):
-    missing, folder = tanlian.folder / "missing.json", tanlian.folder
-    assert "missing.json" in tanlian(*words.split(), missing).complaint
-    assert str(folder) in tanlian(*words.split(), folder).complaint
-    binary = folder / "binary.json"
+def test_a_missing_and_an_unreadable_file_are_one_line_that_names_it(tanlian: Terminal):
+    missing, folder, binary = tanlian.folder / "missing.json", tanlian.folder, tanlian.folder / "binary.json"
     binary.write_bytes(b"[\xff\xfe")
-    assert "binary.json" in tanlian(*words.split(), binary).complaint
+    for words in ("participants add", "clients register", "mappings test beijing-green-life.acts.v1"):
+        for path in (missing, folder, binary):
+            assert str(path) in tanlian(*words.split(), path).complaint, words
 
 
 # The database.
@@ -288,11 +289,12 @@ def test_the_sandbox_s_documents_are_added_together_where_loopback_is_allowed(ta
     assert count(opened, "participant", "sync_state") == {"participant": len(PLATFORMS), "sync_state": 1}
 
 
-@pytest.mark.parametrize("platform", [CITIC, WECHAT])
-def test_a_connector_s_own_loopback_switch_needs_the_same_permission(tanlian: Terminal, opened: Hub, platform: str):
-    document = document_of(platform) | {"allow_loopback": False, "oauth": None, "statement_url": None}
-    assert document["connector_config"]["allow_loopback"] is True
-    assert "TANLIAN_ALLOW_LOOPBACK" in tanlian("participants", "add", tanlian.write("p.json", document)).complaint
+def test_a_connector_s_own_loopback_switch_needs_the_same_permission(tanlian: Terminal, opened: Hub):
+    for platform in (CITIC, WECHAT):
+        document = document_of(platform) | {"allow_loopback": False, "oauth": None, "statement_url": None}
+        assert document["connector_config"]["allow_loopback"] is True
+        complaint = tanlian("participants", "add", tanlian.write("p.json", document)).complaint
+        assert "TANLIAN_ALLOW_LOOPBACK" in complaint, platform
     assert count(opened, "participant") == {"participant": 0}
 
 
@@ -365,10 +367,10 @@ def test_a_suspension_closes_the_door_and_reinstating_opens_it(tanlian: Terminal
     assert door.post(DOOR, **push("m1", now=NOW)).status_code == 200
 
 
-@pytest.mark.parametrize("words", ["participants show", "participants suspend", "connectors check"])
-def test_an_unknown_participant_is_one_line(tanlian: Terminal, words: str):
-    for name in ("nobody", "", "a/b", "x" * 3000, "名"):
-        assert "no participant" in tanlian(*words.split(), name).complaint
+def test_an_unknown_participant_is_one_line(tanlian: Terminal):
+    for words in ("participants show", "participants suspend", "connectors check"):
+        for name in ("nobody", "", "a/b", "x" * 3000, "名"):
+            assert "no participant" in tanlian(*words.split(), name).complaint, words
 
 
 def test_a_client_is_registered_and_its_information_is_json(tanlian: Terminal, opened: Hub):
@@ -554,11 +556,44 @@ def test_a_window_goes_its_way_by_the_command_line_and_only_in_order(tanlian: Te
         assert tanlian(*words).code == 0
 
 
-@pytest.mark.parametrize("words", ["window reconcile", "window finalize"])
-def test_an_unknown_window_is_one_line(tanlian: Terminal, words: str):
-    for number in ("99", "0"):
-        assert "no window" in tanlian(*words.split(), number).complaint
-    assert tanlian(*words.split(), str(10**20)).code == 2
+def test_an_unknown_window_is_one_line(tanlian: Terminal):
+    for words in ("reconcile", "finalize"):
+        for number in ("99", "0"):
+            assert "no window" in tanlian("window", words, number).complaint
+        assert tanlian("window", words, str(10**20)).code == 2
+
+
+# The quarantine.
+
+
+def test_set_aside_rows_are_shown_translated_with_a_corrected_mapping_and_given_up(
+    tanlian: Terminal, opened: Hub, corrected: str
+):
+    assert tanlian("quarantine", "list", "--json").json == []
+    tanlian("participants", "add", tanlian.write("beijing.json", BEIJING))
+    link_person(opened, "li", {CITY: "bj-1"}, set(BEIJING["behaviours"]), NOW)
+    with reading(opened.engine) as session:
+        platform = open_platform(session, opened.ring, CITY)
+    take_delivery(opened, platform, delivery("d1", act("1", scene="RIDE"), act("2", scene="ROCKET")), now=NOW)
+    (told,) = tanlian("quarantine", "list", "--json").json
+    assert (told["reason"], told["state"], told["rows"], told["kept"]) == ("unknown_scene", "open", 2, 2)
+    assert "beijing" in tanlian("quarantine", "list").out
+    shown = tanlian("quarantine", "show", CITY)
+    assert "Open rows" in shown.out
+    assert "ROCKET" not in shown.out
+    assert tanlian("quarantine", "replay", CITY, "--json").json["rows"] == 0
+    tanlian("participants", "add", tanlian.write("beijing.json", BEIJING | {"mapping": corrected}))
+    ran = tanlian("quarantine", "replay", CITY)
+    assert (
+        ran.code,
+        " ".join(ran.out.split()).startswith(f"{CITY}: 1 of 2 rows translate with {corrected}: 1 taken"),
+    ) == (0, True)
+    (left,) = tanlian("quarantine", "show", CITY, "--json").json
+    assert tanlian("quarantine", "discard", str(left["row"])).out == "1 rows discarded\n"
+    assert "discarded already" in tanlian("quarantine", "discard", str(left["row"])).complaint
+    assert "no quarantined row 99" in tanlian("quarantine", "discard", "99").complaint
+    assert "no participant" in tanlian("quarantine", "replay", "nobody").complaint
+    assert tanlian("quarantine", "show", CITY, "--json").json == []
 
 
 # The audit and the log.
@@ -621,9 +656,10 @@ def test_a_log_that_is_not_there_or_another_one_s_key_is_not_verified(tanlian: T
 # Long-running commands.
 
 
-def test_the_worker_says_that_it_runs_and_ends_well_when_told_to(tanlian: Terminal):
+def test_the_worker_says_that_it_runs_and_ends_well_when_told_to(bare: Terminal, sqlite_template: Path):
+    bare.monkeypatch.setenv("TANLIAN_DATABASE_URL", f"sqlite:///{shutil.copy(sqlite_template, bare.folder)}")
     command = [sys.executable, "-c", "from hub.cli import main; main()", "worker"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tanlian.folder, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=bare.folder, text=True)
     assert process.stderr is not None
     with process.stderr as lines:
         first = next(lines)

@@ -1,0 +1,26 @@
+"""What tests of several parts of the hub share."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mappings.load
+
+FIRST, SECOND = "beijing-green-life.acts.v1", "beijing-green-life.acts.v2"
+
+
+@pytest.fixture
+def corrected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The mapping's next version, which also knows the scene RIDE."""
+    files = tmp_path / "mappings"
+    shutil.copytree(mappings.load.FILES, files)
+    text = (files / f"{FIRST}.toml").read_text().replace(FIRST, SECOND)
+    text = text.replace('BIKE = "MOB-BIKE"', 'BIKE = "MOB-BIKE"\nRIDE = "MOB-BIKE"')
+    text = text.replace('{ path = "scene", equals = "BIKE" }', '{ path = "scene", in = ["BIKE", "RIDE"] }')
+    (files / f"{SECOND}.toml").write_text(text)
+    monkeypatch.setattr(mappings.load, "FILES", files)
+    mappings.load.load_mapping.cache_clear()
+    yield SECOND
+    mappings.load.load_mapping.cache_clear()
