@@ -3,11 +3,13 @@
 from alembic import context
 from sqlmodel import SQLModel
 
+import consent.signin_tables
 import consent.tables  # noqa: F401 - importing the tables fills the metadata that autogenerate compares with
 import hub.clearing.tables
 import hub.ledger.tables
 import hub.log.tables
 import hub.records.tables
+import hub.staff.tables
 import hub.sync.tables  # noqa: F401
 
 engine = context.config.attributes["engine"]

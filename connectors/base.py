@@ -75,7 +75,8 @@ class Delivery:
     """One message of a platform.
 
     `delivery_id` is the same whenever the same message comes again; `digest` is the SHA-256 of the raw message, so that
-    the same id with another digest shows as a contradiction.
+    the same id with another digest shows as a contradiction. `account` is that of the link through which the hub asked,
+    for platforms whose rows do not say whose they are.
     """
 
     delivery_id: str
@@ -83,6 +84,7 @@ class Delivery:
     rows: tuple[bytes, ...] = field(repr=False)
     digest: bytes
     unreadable: tuple[Unreadable, ...] = ()
+    account: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,12 @@ class Prove(Protocol):
     def __call__(self, *, method: str, url: str) -> Mapping[str, str]: ...
 
 
+class Hear(Protocol):
+    """Take what an answer's headers say about proofs; returns whether the same request is worth one more try."""
+
+    def __call__(self, *, url: str, status: int, headers: Mapping[str, str]) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkAccess:
     """The right to read one linked account, for the length of one run."""
@@ -125,6 +133,7 @@ class LinkAccess:
     account: str
     access_token: str = field(repr=False)
     prove: Prove | None = field(default=None, repr=False)
+    hear: Hear | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,9 @@ SKEW_S = 10  # FAPI 2.0 5.3.2.1-13: accept up to 10 s ahead, refuse over 60 s
 LONGEST_LIFE_S = 300  # bounds the table of used identifiers
 ASSERTION_CHARS = 8192
 JTI_CHARS = 256
+LATEST = 10**12  # beyond any time; a number may come as NaN, infinite or of a thousand digits
+# What the libraries let out when a stranger's JSON is not what they expect of it.
+UNREADABLE = (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 class ClientAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
@@ -57,6 +60,13 @@ class ClientAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
     def resolve_client_public_key(self, client: RegisteredClient) -> KeySet:
         return client.keys
 
+    def extract_assertion(self, assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        try:
+            read: tuple[dict[str, Any], dict[str, Any]] = super().extract_assertion(assertion)
+        except UNREADABLE as cause:
+            raise InvalidClientError(description="not a JWT") from cause
+        return read
+
     def process_assertion_claims(self, assertion: str, resolve_key: KeySet) -> dict[str, Any]:
         headers, _ = self.extract_assertion(assertion)
         for key in _candidates(resolve_key, headers):
@@ -64,7 +74,7 @@ class ClientAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
                 warnings.simplefilter("ignore", SecurityWarning)  # EdDSA under its older name is Ed25519 here
                 try:
                     claims = jwt.decode(assertion, key, algorithms=[headers["alg"]]).claims
-                except (JoseError, ValueError):
+                except UNREADABLE:
                     continue
             self.verify_claims(claims)
             return claims
@@ -106,7 +116,7 @@ def _candidates(keys: KeySet, headers: Mapping[str, Any]) -> list[Key]:
 
 def _require_time(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LATEST:
         raise InvalidClientError(description=name)
     return float(value)
 

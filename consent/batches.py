@@ -8,6 +8,7 @@ database and kept: building one costs more than running it for a small batch.
 import json
 import typing
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -69,8 +70,30 @@ def load_columns(
 
 
 def insert_once(session: Session, table: type[SQLModel], values: Mapping[str, Any]) -> bool:
-    """Insert a row unless its key is there; True for exactly one of any number of racing callers."""
+    """Insert a row unless its key is there; True for exactly one of any number of racing callers.
+
+    Writes no pending changes of the session first: what it inserts depends on nothing that waits.
+    """
+    statement = _insert_unless_there(table, tuple(sorted(values)), dialect_of(session))
+    return (
+        session.connection().execute(statement, values).first() is not None
+    )  # a row count is not told by every driver
+
+
+def insert(session: Session, table: type[SQLModel], values: Mapping[str, Any]) -> None:
+    """Insert one row, past the unit of work: for rows that nobody looks at again in this transaction."""
+    session.connection().execute(_insert(table, tuple(sorted(values))), values)
+
+
+@cache
+def _insert_unless_there(table: type[SQLModel], names: tuple[str, ...], dialect: str) -> Any:
     target = table.__table__  # type: ignore[attr-defined]
-    insert = postgresql.insert if dialect_of(session) == "postgresql" else sqlite.insert
-    statement = insert(target).values(values).on_conflict_do_nothing().returning(literal(1))
-    return session.execute(statement).first() is not None  # a row count is not told by every driver
+    kind = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    blanks = {name: bindparam(name, type_=target.c[name].type) for name in names}
+    return kind(target).values(blanks).on_conflict_do_nothing().returning(literal(1))
+
+
+@cache
+def _insert(table: type[SQLModel], names: tuple[str, ...]) -> Any:
+    target = table.__table__  # type: ignore[attr-defined]
+    return target.insert().values({name: bindparam(name, type_=target.c[name].type) for name in names})

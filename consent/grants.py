@@ -1,6 +1,7 @@
 """What a subject allowed, as appended versions. I/O: `grant_version`, and its copies for the guard.
 
     requested -> active -> (amended) -> paused -> active ...        requested | active | paused -> revoked | expired
+    requested -> refused
 
 A version is never changed. Two writers that append the same next version collide on the primary key, so a withdrawal
 cannot be lost under a concurrent amendment. An empty set of purposes, behaviours or platforms allows nothing.
@@ -10,46 +11,38 @@ import json
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from hashlib import sha256
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from consent.batches import insert_once
 from consent.changes import Change, change
 from consent.errors import ConsentError
-from consent.tables import GrantCurrent, GrantTermsRow, GrantVersion
+from consent.guard_copy import is_latest, put_current
+from consent.guardians import require_decider
+from consent.tables import GrantVersion
+from consent.terms import Assurance, Frequency, GrantTerms, Purpose, Sensitive, sensitive_classes
 
-HUB = "hub"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Purpose(StrEnum):
-    """One thing that may be done with personal records."""
-
-    COLLECT = "collect"
-    CLEAR = "clear"
-    CREDIT = "credit"
-    DISCLOSE = "disclose"
-    RESERVE = "reserve"
+RECORD_SCHEMA = 2  # the form of what is appended; versions of form 1 are older than receipts
 
 
 class GrantState(StrEnum):
     REQUESTED = "requested"
     ACTIVE = "active"
     PAUSED = "paused"
+    REFUSED = "refused"
     REVOKED = "revoked"
     EXPIRED = "expired"
 
 
 LEGAL: dict[GrantState, frozenset[GrantState]] = {
-    GrantState.REQUESTED: frozenset({GrantState.ACTIVE, GrantState.REVOKED, GrantState.EXPIRED}),
+    GrantState.REQUESTED: frozenset({GrantState.ACTIVE, GrantState.REFUSED, GrantState.REVOKED, GrantState.EXPIRED}),
     GrantState.ACTIVE: frozenset({GrantState.ACTIVE, GrantState.PAUSED, GrantState.REVOKED, GrantState.EXPIRED}),
     GrantState.PAUSED: frozenset({GrantState.ACTIVE, GrantState.REVOKED, GrantState.EXPIRED}),
+    GrantState.REFUSED: frozenset(),
     GrantState.REVOKED: frozenset(),
     GrantState.EXPIRED: frozenset(),
 }
@@ -68,32 +61,6 @@ class GrantConflict(ConsentError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GrantTerms:
-    """What is allowed: to whom, for which purposes, which behaviours of which platforms, and which time.
-
-    `valid_from` (inclusive) to `valid_until` (exclusive) is both when the grant is in force and which acts it covers;
-    it may begin before the grant was given, to cover past acts.
-    """
-
-    recipient: str
-    purposes: frozenset[Purpose]
-    behaviours: frozenset[str]
-    platforms: frozenset[str]
-    valid_from: datetime
-    valid_until: datetime
-    notice_version: str
-    language: str
-
-    def __post_init__(self) -> None:
-        if self.valid_from.tzinfo is None or self.valid_until.tzinfo is None:
-            raise ValueError("a consented period needs a zone")
-        if self.valid_until <= self.valid_from:
-            raise ValueError("a consented period ends after it begins")
-        if not self.recipient or not self.notice_version:
-            raise ValueError("a grant names its recipient and the notice that was shown")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """The latest version of a grant."""
 
@@ -104,6 +71,7 @@ class Grant:
     state: GrantState
     created_at: datetime
     reason: str
+    assurance: Assurance = Assurance.NONE
 
 
 def request_grant(session: Session, *, subject_id: int, terms: GrantTerms, now: datetime) -> tuple[Grant, Change]:
@@ -120,9 +88,37 @@ def request_grant(session: Session, *, subject_id: int, terms: GrantTerms, now: 
     return grant, _append_version(session, grant, "grant.requested")
 
 
-def activate_grant(session: Session, *, grant_id: str, subject_id: int, now: datetime) -> tuple[Grant, Change]:
-    """The person said yes."""
-    return _move(session, grant_id, subject_id, GrantState.ACTIVE, {GrantState.REQUESTED}, "given", "activated", now)
+def activate_grant(
+    session: Session,
+    *,
+    grant_id: str,
+    subject_id: int,
+    now: datetime,
+    assurance: Assurance = Assurance.NONE,
+    terms: GrantTerms | None = None,
+) -> tuple[Grant, Change]:
+    """The person said yes, having shown who they are in the way named.
+
+    Args:
+        terms: what they said yes to, where it is another thing than was asked for; None: to all that was asked for.
+
+    Raises:
+        GuardianNeeded: they are under 14, and it was not their guardian who said yes.
+    """
+    require_decider(session, subject_id=subject_id, assurance=assurance, now=now)
+    current = require_grant(session, grant_id=grant_id, subject_id=subject_id)
+    agreed = terms or current.terms
+    _require_same_recipient(current, agreed)
+    _require_decided(agreed)
+    if current.state is not GrantState.REQUESTED:
+        raise IllegalTransition(f"a grant that is {current.state} cannot become {GrantState.ACTIVE}")
+    return _append(session, current, "activated", state=GrantState.ACTIVE, reason="given", now=now,
+                   terms=agreed, assurance=assurance)  # fmt: skip
+
+
+def refuse_grant(session: Session, *, grant_id: str, subject_id: int, now: datetime) -> tuple[Grant, Change]:
+    """The person said no. That is on record, and is another thing than never having been asked."""
+    return _move(session, grant_id, subject_id, GrantState.REFUSED, {GrantState.REQUESTED}, "refused", "refused", now)
 
 
 def pause_grant(session: Session, *, grant_id: str, subject_id: int, now: datetime) -> tuple[Grant, Change]:
@@ -134,19 +130,30 @@ def resume_grant(session: Session, *, grant_id: str, subject_id: int, now: datet
 
 
 def amend_grant(
-    session: Session, *, grant_id: str, subject_id: int, terms: GrantTerms, now: datetime
+    session: Session,
+    *,
+    grant_id: str,
+    subject_id: int,
+    terms: GrantTerms,
+    now: datetime,
+    assurance: Assurance = Assurance.NONE,
+    reason: str = "amended",
 ) -> tuple[Grant, Change]:
-    """Replace what is allowed after the person decided anew.
+    """Replace what is allowed after the person decided anew; a renewal is this, with a later end.
 
     The recipient cannot change: another recipient takes a separate consent (PIPL article 23), hence another grant.
+
+    Raises:
+        GuardianNeeded: they are under 14, and it was not their guardian who decided.
     """
+    require_decider(session, subject_id=subject_id, assurance=assurance, now=now)
     current = require_grant(session, grant_id=grant_id, subject_id=subject_id)
-    if terms.recipient != current.terms.recipient:
-        raise IllegalTransition("another recipient takes another grant")
+    _require_same_recipient(current, terms)
+    _require_decided(terms)
     if current.state is not GrantState.ACTIVE:
         raise IllegalTransition(f"a grant that is {current.state} cannot be amended")
-    amended = replace(current, version=current.version + 1, terms=terms, created_at=now, reason="amended")
-    return amended, _append_version(session, amended, "grant.amended")
+    return _append(session, current, "amended", state=GrantState.ACTIVE, reason=reason, now=now,
+                   terms=terms, assurance=assurance)  # fmt: skip
 
 
 def revoke_grant(
@@ -196,39 +203,47 @@ def load_versions(session: Session, *, grant_id: str, subject_id: int) -> list[G
     return [parse_grant(row) for row in session.scalars(query.order_by(col(GrantVersion.version)))]
 
 
+def recently_refused(session: Session, subject_id: int, recipient: str, now: datetime, within: timedelta) -> bool:
+    """Whether the person said no to this recipient so lately that it may not ask them again yet.
+
+    Source: Regulation on Network Data Security Management, article 22(5). Where the person themself begins, as with
+    linking an account, nobody asks them and this is not consulted.
+    """
+    query = select(col(GrantVersion.grant_id)).where(
+        col(GrantVersion.subject_id) == subject_id,
+        col(GrantVersion.recipient) == recipient,
+        col(GrantVersion.state) == GrantState.REFUSED,
+        col(GrantVersion.created_at) > now - within,
+    )
+    return session.scalars(query.limit(1)).first() is not None
+
+
+# Built once: it is asked at every use of a token, and building a statement costs more than running it.
+_LATEST = (
+    select(GrantVersion)
+    .where(col(GrantVersion.grant_id) == bindparam("grant_id"))
+    .order_by(col(GrantVersion.version).desc())
+    .limit(1)
+)
+
+
 def require_grant(session: Session, *, grant_id: str, subject_id: int) -> Grant:
     """The latest version. Raises GrantNotFound, also for another person's grant."""
-    query = select(GrantVersion).where(
-        is_latest(), col(GrantVersion.grant_id) == grant_id, col(GrantVersion.subject_id) == subject_id
-    )
-    row = session.scalars(query).one_or_none()
-    if row is None:
+    row = session.scalars(_LATEST, {"grant_id": grant_id}).one_or_none()
+    if row is None or row.subject_id != subject_id:
         raise GrantNotFound
     return parse_grant(row)
 
 
-def is_latest() -> ColumnElement[bool]:
-    """Condition on GrantVersion: no later version of the grant. Versions are dense, so one key is looked up per row."""
-    later = aliased(GrantVersion)
-    return ~exists().where(
-        col(later.grant_id) == col(GrantVersion.grant_id), col(later.version) == col(GrantVersion.version) + 1
-    )
-
-
-def find_drift(session: Session) -> list[str]:
-    """Grants whose copy for the guard is not their latest version. Always empty, or somebody wrote past this module."""
-    latest = {row.grant_id: row for row in session.scalars(select(GrantVersion).where(is_latest()))}
-    current = {row.grant_id: row for row in session.scalars(select(GrantCurrent))}
-    return sorted(
-        grant_id
-        for grant_id in latest.keys() | current.keys()
-        if grant_id not in latest or grant_id not in current or not _agree(latest[grant_id], current[grant_id])
-    )
-
-
-def _agree(row: GrantVersion, current: GrantCurrent) -> bool:
-    expected = _copy_of(row)
-    return all(getattr(current, name) == getattr(expected, name) for name in GrantCurrent.model_fields)
+def find_client_grant(session: Session, *, grant_id: str, client_id: str) -> Grant | None:
+    """The latest version of a grant that this client asked for, if it is in force; another's looks like none."""
+    # The client names it, in whatever characters: no database takes half of one as a value, and PostgreSQL no NUL.
+    if not (grant_id.isascii() and grant_id.isprintable()):
+        return None
+    row = session.scalars(_LATEST, {"grant_id": grant_id}).one_or_none()
+    if row is None or row.client_id != client_id or row.state != GrantState.ACTIVE:
+        return None
+    return parse_grant(row)
 
 
 def parse_grant(row: GrantVersion) -> Grant:
@@ -241,6 +256,13 @@ def parse_grant(row: GrantVersion) -> Grant:
         valid_until=row.valid_until,
         notice_version=row.notice_version,
         language=row.language,
+        sensitive=frozenset(Sensitive(word) for word in json.loads(row.sensitive)),
+        frequency=Frequency(row.frequency),
+        data_life_days=row.data_life_days,
+        purpose_text=row.purpose_text,
+        client_id=row.client_id,
+        scope=row.scope,
+        details=row.details,
     )
     return Grant(
         grant_id=row.grant_id,
@@ -250,7 +272,19 @@ def parse_grant(row: GrantVersion) -> Grant:
         state=GrantState(row.state),
         created_at=row.created_at,
         reason=row.reason,
+        assurance=Assurance(row.assurance),
     )
+
+
+def _require_decided(terms: GrantTerms) -> None:
+    """A sensitive class takes a yes of its own; whoever bundles it with the rest has a bug, and the person no grant."""
+    if undecided := sensitive_classes(terms.behaviours) - terms.sensitive:
+        raise ValueError(f"no decision of its own on {', '.join(sorted(undecided))}")
+
+
+def _require_same_recipient(current: Grant, terms: GrantTerms) -> None:
+    if terms.recipient != current.terms.recipient:
+        raise IllegalTransition("another recipient takes another grant")
 
 
 def _move(
@@ -266,8 +300,31 @@ def _move(
     current = require_grant(session, grant_id=grant_id, subject_id=subject_id)
     if current.state not in sources or state not in LEGAL[current.state]:
         raise IllegalTransition(f"a grant that is {current.state} cannot become {state}")
-    moved = replace(current, version=current.version + 1, state=state, created_at=now, reason=reason)
-    return moved, _append_version(session, moved, f"grant.{verb}")
+    return _append(session, current, verb, state=state, reason=reason, now=now)
+
+
+def _append(
+    session: Session,
+    current: Grant,
+    verb: str,
+    *,
+    state: GrantState,
+    reason: str,
+    now: datetime,
+    terms: GrantTerms | None = None,
+    assurance: Assurance | None = None,
+) -> tuple[Grant, Change]:
+    """Append the next version; what is not named stays as it was, who had decided included."""
+    following = replace(
+        current,
+        version=current.version + 1,
+        state=state,
+        reason=reason,
+        created_at=now,
+        terms=terms or current.terms,
+        assurance=current.assurance if assurance is None else assurance,
+    )
+    return following, _append_version(session, following, f"grant.{verb}")
 
 
 def _append_version(session: Session, grant: Grant, what: str) -> Change:
@@ -284,43 +341,27 @@ def _append_version(session: Session, grant: Grant, what: str) -> Change:
         state=grant.state.value,
         notice_version=grant.terms.notice_version,
         language=grant.terms.language,
+        sensitive=_json_set(grant.terms.sensitive),
+        frequency=grant.terms.frequency.value,
+        data_life_days=grant.terms.data_life_days,
+        purpose_text=grant.terms.purpose_text,
+        client_id=grant.terms.client_id,
+        scope=grant.terms.scope,
+        details=grant.terms.details,
+        assurance=grant.assurance.value,
         created_at=grant.created_at,
         reason=grant.reason,
+        schema_version=RECORD_SCHEMA,
     )
     try:
         with session.begin_nested():
             session.add(row)
     except IntegrityError as cause:
         raise GrantConflict(f"version {grant.version} was appended by someone else") from cause
-    _put_current(session, row)
+    put_current(session, row)
     return change(
         what, grant_id=grant.grant_id, version=grant.version, state=grant.state.value, recipient=grant.terms.recipient
     )
-
-
-def _put_current(session: Session, row: GrantVersion) -> None:
-    words = {"purposes": row.purposes, "behaviours": row.behaviours, "platforms": row.platforms}
-    insert_once(session, GrantTermsRow, {"terms_id": terms_id_of(row), **words})
-    session.merge(_copy_of(row))
-
-
-def _copy_of(row: GrantVersion) -> GrantCurrent:
-    return GrantCurrent(
-        subject_id=row.subject_id,
-        recipient=row.recipient,
-        grant_id=row.grant_id,
-        version=row.version,
-        state=row.state,
-        terms_id=terms_id_of(row),
-        valid_from_us=(row.valid_from - EPOCH) // timedelta(microseconds=1),
-        valid_until_us=(row.valid_until - EPOCH) // timedelta(microseconds=1),
-    )
-
-
-def terms_id_of(row: GrantVersion) -> int:
-    """63 bits of the digest of what is allowed: the same words have the same id in every database."""
-    digest = sha256("\x1f".join([row.purposes, row.behaviours, row.platforms]).encode()).digest()
-    return int.from_bytes(digest[:8]) >> 1
 
 
 def _json_set(words: Collection[str]) -> str:

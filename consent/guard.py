@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, select
+from sqlalchemy import String, bindparam, exists, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from consent.batches import Query, among, dialect_of, load_columns
-from consent.grants import EPOCH, HUB, GrantState, Purpose
+from consent.grants import GrantState
+from consent.guard_copy import EPOCH
 from consent.tables import GrantCurrent, GrantTermsRow, Link
+from consent.terms import HUB, Purpose
 
 ASKED_SCHEMA: dict[str, Any] = {
     "row": pl.UInt32,
@@ -45,6 +47,7 @@ class Refusal(StrEnum):
     PURPOSE = "purpose"
     BEHAVIOUR = "behaviour"
     REQUESTED = "requested"
+    REFUSED = "refused"
     REVOKED = "revoked"
     EXPIRED = "expired"
     PAUSED = "paused"
@@ -87,20 +90,30 @@ class Permit:
             raise PermitForged("a permit is made by consent.guard.permit only")
 
 
-def permit(session: Session, *, purpose: Purpose, recipient: str, asked: pl.DataFrame, now: datetime) -> Permit:
-    """Ask for a batch, in at most three queries (and one more for terms not met before).
+def permit(
+    session: Session, *, purpose: Purpose, recipient: str, asked: pl.DataFrame, now: datetime, hold: bool = False
+) -> Permit:
+    """Ask for a batch, in at most two queries (and one more for terms not met before).
 
     Args:
         recipient: who will have the data: `hub`, or a client id.
-        asked: ASKED_SCHEMA, one line per row; `at` is the time of the act. A null never matches.
+        asked: ASKED_SCHEMA, one line per row; `at` is the time of the act. A null never matches. What is collected for
+            the hub comes from one platform at a time, as deliveries do.
         now: aware UTC.
+        hold: let no grant that was asked change before this transaction ends, so that a withdrawal is in force at once:
+            what was begun before it is stored before it, and what begins after it is refused. Only where the
+            transaction writes, and is bounded: a withdrawal waits for it. On SQLite writers wait for each other anyway.
     """
     rows = _parse_rows(asked)
     people = np.unique(rows.subjects[rows.subjects != NOBODY]).tolist()
-    grants = _load_grants(session, people, recipient)
+    collects = purpose is Purpose.COLLECT and recipient == HUB
+    if collects and len(rows.platforms.known) > 1:
+        raise ValueError("records are collected from one platform at a time")
+    platform = rows.platforms.known[0] if collects and rows.platforms.known else None
+    grants = _load_grants(session, people, recipient, platform, hold=hold)
     rank, grant = _rank(rows, grants, purpose, now)
-    if purpose is Purpose.COLLECT and recipient == HUB:
-        rank[(rank == ALLOWED) & ~_linked(rows, *_load_links(session, people))] = RANKS[Refusal.LINK_INACTIVE]
+    if collects and len(grants.linked):
+        rank[(rank == ALLOWED) & ~grants.linked[grant]] = RANKS[Refusal.LINK_INACTIVE]
     without = rows.subjects[rank == RANKS[Refusal.NO_GRANT]]
     if without.any():
         elsewhere = _load_others(session, np.unique(without[without != NOBODY]).tolist())
@@ -155,18 +168,28 @@ class _Grants:
     states: NDArray[np.int64]
     begins: NDArray[np.int64]
     ends: NDArray[np.int64]
+    linked: NDArray[np.bool_]  # the person has a link in force to the platform that is collected from
     terms: NDArray[np.int64]  # place in `sets`
     sets: list[_Sets]
 
 
 def _parse_rows(asked: pl.DataFrame) -> _Rows:
     return _Rows(
-        names=asked["row"].cast(pl.UInt32).to_numpy(),
-        subjects=asked["subject_id"].cast(pl.Int64).fill_null(NOBODY).to_numpy(),
+        names=_typed(asked["row"], pl.UInt32()).to_numpy(),
+        subjects=_filled(_typed(asked["subject_id"], pl.Int64()), NOBODY),
         platforms=_number_words(asked["platform"]),
         behaviours=_number_words(asked["behaviour"]),
-        at=asked["at"].cast(ASKED_SCHEMA["at"]).to_physical().fill_null(NEVER).to_numpy(),
+        at=_filled(_typed(asked["at"], pl.Datetime("us", "UTC")).to_physical(), NEVER),
     )
+
+
+def _typed(column: pl.Series, kind: pl.DataType) -> pl.Series:
+    """A step of Polars takes longer than looking whether it is needed: a batch can be small."""
+    return column if column.dtype == kind else column.cast(kind)
+
+
+def _filled(column: pl.Series, default: int) -> NDArray[np.int64]:
+    return (column.fill_null(default) if column.null_count() else column).to_numpy()
 
 
 def _number_words(words: pl.Series) -> _Words:
@@ -177,9 +200,9 @@ def _number_words(words: pl.Series) -> _Words:
     )
 
 
-def _load_grants(session: Session, people: list[int], recipient: str) -> _Grants:
-    query = _grants_query(dialect_of(session))
-    subjects, grant_ids, states, begins, ends, terms = load_columns(session, query, people, {"recipient": recipient})
+def _load_grants(session: Session, people: list[int], recipient: str, platform: str | None, *, hold: bool) -> _Grants:
+    query, named = _grants_query(dialect_of(session), hold=hold), {"recipient": recipient, "platform": platform}
+    subjects, grant_ids, states, begins, ends, terms, linked = load_columns(session, query, people, named)
     numbers: dict[int, int] = {}
     places = [numbers.setdefault(terms_id, len(numbers)) for terms_id in terms]
     known = _load_sets(session, list(numbers))
@@ -190,6 +213,7 @@ def _load_grants(session: Session, people: list[int], recipient: str) -> _Grants
         states=np.array([STATE_PLACES[state] for state in states], dtype=np.int64)[order],
         begins=np.array(begins, dtype=np.int64)[order],
         ends=np.array(ends, dtype=np.int64)[order],
+        linked=np.array(linked, dtype=np.bool_)[order],
         terms=np.array(places, dtype=np.int64)[order],
         sets=[known[terms_id] for terms_id in numbers],
     )
@@ -229,6 +253,7 @@ def _rank(rows: _Rows, grants: _Grants, purpose: Purpose, now: datetime) -> tupl
         Refusal.PURPOSE: ~named[terms],
         Refusal.BEHAVIOUR: ~_table(behaviours, rows.behaviours.known)[terms, rows.behaviours.places[row]],
         Refusal.REQUESTED: state == STATE_PLACES[GrantState.REQUESTED],
+        Refusal.REFUSED: state == STATE_PLACES[GrantState.REFUSED],
         Refusal.REVOKED: state == STATE_PLACES[GrantState.REVOKED],
         Refusal.EXPIRED: (state == STATE_PLACES[GrantState.EXPIRED]) | (end <= now_us),
         Refusal.PAUSED: state != STATE_PLACES[GrantState.ACTIVE],
@@ -261,35 +286,31 @@ def _table(sets: list[frozenset[str]], words: list[str | None]) -> NDArray[np.bo
     return table
 
 
-def _load_links(session: Session, people: list[int]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    subjects, platforms = load_columns(session, _links_query(dialect_of(session)), people)
-    return np.array(subjects, dtype=np.int64), platforms
-
-
-def _linked(rows: _Rows, owners: NDArray[np.int64], platforms: tuple[str, ...]) -> NDArray[np.bool_]:
-    linked = np.zeros(len(rows.subjects), dtype=np.bool_)
-    held = np.array(platforms, dtype=np.object_)
-    for place, platform in enumerate(rows.platforms.known):
-        linked |= (rows.platforms.places == place) & np.isin(rows.subjects, owners[held == platform])
-    return linked
-
-
 def _load_others(session: Session, people: list[int]) -> list[int]:
     """Who of these has a grant to anybody: a different reason, no different answer."""
     return list(load_columns(session, _others_query(dialect_of(session)), people)[0])
 
 
 @cache
-def _grants_query(dialect: str) -> Query:
+def _grants_query(dialect: str, *, hold: bool) -> Query:
     current = GrantCurrent
-    return select(
+    query = select(
         col(current.subject_id),
         col(current.grant_id),
         col(current.state),
         col(current.valid_from_us),
         col(current.valid_until_us),
         col(current.terms_id),
+        exists().where(
+            col(Link.subject_id) == col(current.subject_id),
+            col(Link.platform) == bindparam("platform", type_=String()),
+            col(Link.state) == LINK_ACTIVE,
+            col(Link.valid_until).is_(None),
+        ),
     ).where(among(dialect, col(current.subject_id)), col(current.recipient) == bindparam("recipient"))
+    # In the order of the key, so that no two of these wait for each other in a circle. SQLite knows no such lock.
+    held = query.order_by(col(current.subject_id), col(current.recipient), col(current.grant_id))
+    return held.with_for_update(read=True, of=current) if hold else query
 
 
 @cache
@@ -297,13 +318,6 @@ def _sets_query(dialect: str) -> Query:
     terms = GrantTermsRow
     columns = (col(terms.terms_id), col(terms.purposes), col(terms.behaviours), col(terms.platforms))
     return select(*columns).where(among(dialect, col(terms.terms_id)))
-
-
-@cache
-def _links_query(dialect: str) -> Query:
-    mine = among(dialect, col(Link.subject_id))
-    live = (col(Link.state) == LINK_ACTIVE, col(Link.valid_until).is_(None))
-    return select(col(Link.subject_id), col(Link.platform)).where(mine, *live)
 
 
 @cache

@@ -6,6 +6,7 @@ here repeats those checks. An answer is read strictly: a JSON object, no duplica
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 from urllib.parse import urlencode, urlsplit
 
@@ -35,19 +36,32 @@ class Http(Protocol):
     ) -> HttpAnswer: ...
 
 
-def fetch_json(http: Http, url: str, *, headers: Mapping[str, str] | None = None) -> tuple[int, dict[str, Any]]:
-    """GET a JSON object. Raises AnswerInvalid."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonAnswer:
+    """An answer taken apart; `document` is empty where there was nothing to read."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    document: dict[str, Any] = field(repr=False)
+
+
+def fetch_json(http: Http, url: str, *, headers: Mapping[str, str] | None = None) -> JsonAnswer:
+    """GET a JSON object; only a good answer is read. Raises AnswerInvalid."""
     answer = http.fetch(url, headers={"accept": "application/json", **(headers or {})})
-    return answer.status, _parse_object(answer.body) if answer.status == 200 else {}
+    document = _parse_object(answer.body) if answer.status == 200 else {}
+    return JsonAnswer(status=answer.status, headers=answer.headers, document=document)
 
 
-def post_form(
-    http: Http, url: str, form: Mapping[str, str], *, headers: Mapping[str, str]
-) -> tuple[int, dict[str, Any]]:
-    """POST a form; the JSON object of the answer, empty where there is none. Raises AnswerInvalid."""
+def post_form(http: Http, url: str, form: Mapping[str, str], *, headers: Mapping[str, str]) -> JsonAnswer:
+    """POST a form; the JSON object of the answer, empty where there is none. Raises AnswerInvalid.
+
+    What a server says while it is failing is not read: a gateway's page of excuses is no answer of the platform.
+    """
     kind = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
     answer = http.fetch(url, method="POST", headers={**kind, **headers}, content=urlencode(form).encode())
-    return answer.status, _parse_object(answer.body) if answer.body.strip() else {}
+    told = answer.status < 500 and answer.body.strip()
+    document = _parse_object(answer.body) if told else {}
+    return JsonAnswer(status=answer.status, headers=answer.headers, document=document)
 
 
 def require_text(document: Mapping[str, Any], name: str) -> str:

@@ -3,14 +3,18 @@
 I/O: reads, and creates where absent, one file per key (directory 0700, files 0600). A key file is never rewritten:
 a rotation adds the next number, and what an older key sealed or signed stays readable. Losing the directory loses
 every sealed column; copying it beside a database backup would undo erasure.
+
+A ring follows its directory: every process takes up a new key within a second, and at once when it meets a value that
+a key sealed which it does not know. So a rotation needs no restart and fails no request. ADR 0013.
 """
 
 import hmac
-import os
 import re
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +22,10 @@ from pathlib import Path
 from joserfc.jwk import ECKey
 
 from consent.errors import ConsentError
+from consent.keyfiles import create_if_absent, key_paths, list_names, load_waits, next_key_id, write_waits
 from consent.seal import SealedKey, SealError, key_id_of, open_sealed, seal
+
+LOOK_EVERY_S = 1.0
 
 
 class KeyPurpose(StrEnum):
@@ -28,6 +35,7 @@ class KeyPurpose(StrEnum):
     ACCOUNT = "account"
     PAIRWISE = "pairwise"
     SESSION = "session"
+    SPENT = "spent"
 
 
 class KeyRingError(ConsentError):
@@ -35,31 +43,87 @@ class KeyRingError(ConsentError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRing:
-    """All keys of one installation. Each tuple is ordered oldest first; the last one seals, signs and tokenises."""
+class Keys:
+    """What the directory held when it was read. Each tuple is ordered oldest first."""
 
-    directory: Path
+    names: tuple[str, ...]
     encryption: tuple[SealedKey, ...] = field(repr=False)
     hmac_keys: dict[KeyPurpose, tuple[SealedKey, ...]] = field(repr=False)
     log_seeds: tuple[SealedKey, ...] = field(repr=False)
     oauth: tuple[ECKey, ...] = field(repr=False)
+    waits: dict[str, datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A new key that is not kept yet."""
+
+    key_id: str
+    content: bytes = field(repr=False)
+
+
+class KeyRing:
+    """All keys of one installation, as they are now. Safe to share between threads: what was read is replaced whole."""
+
+    def __init__(self, directory: Path, keys: Keys) -> None:
+        self.directory = directory
+        self._keys = keys
+        self._looked_at = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"KeyRing({str(self.directory)!r}, {list(self._keys.names)})"
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of now, at most a second old. What must fit together is taken from one look."""
+        # The monotonic clock measures a pause and is no time of day, which only hub/clock.py tells.
+        if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = time.monotonic()
+            self._follow()
+        return self._keys
+
+    def refresh(self) -> None:
+        """Read the directory now, whenever it was looked at last."""
+        self._looked_at = time.monotonic()
+        self._keys = _read_keys(self.directory)
+
+    @property
+    def encryption(self) -> tuple[SealedKey, ...]:
+        return self.keys.encryption
 
     @property
     def kek_id(self) -> str:
-        return self.encryption[-1].key_id
+        return self.keys.encryption[-1].key_id
+
+    @property
+    def log_seeds(self) -> tuple[SealedKey, ...]:
+        """All of them sign each checkpoint; one that was replaced signs on until it is retired."""
+        return self.keys.log_seeds
 
     @property
     def log_seed(self) -> bytes:
-        """The 32-byte Ed25519 seed that signs checkpoints."""
-        return self.log_seeds[-1].secret
+        """The newest 32-byte Ed25519 seed that signs checkpoints."""
+        return self.keys.log_seeds[-1].secret
+
+    @property
+    def oauth(self) -> tuple[ECKey, ...]:
+        """All published keys: the one that signs, those that signed before, and one that will."""
+        return self.keys.oauth
 
     @property
     def signing_key(self) -> ECKey:
-        """The ES256 key that signs as the hub: client assertions and receipts."""
-        return self.oauth[-1]
+        """The ES256 key that signs as the hub now: receipts, exports. A newer one may be published and wait."""
+        keys = self.keys
+        return [key for key in keys.oauth if key.kid not in keys.waits][-1]
+
+    @property
+    def pairwise_keys(self) -> tuple[SealedKey, ...]:
+        """Every key under which records may be known, oldest first; the database says which names new ones."""
+        return self.keys.hmac_keys[KeyPurpose.PAIRWISE]
 
     def hmac_key(self, purpose: KeyPurpose) -> bytes:
-        return self.hmac_keys[purpose][-1].secret
+        """The key of values that are computed again to be found: always the first, or nothing would be found again."""
+        return self.keys.hmac_keys[purpose][0].secret
 
     def digest(self, purpose: KeyPurpose, *parts: str) -> bytes:
         """HMAC-SHA-256 of the parts, separated by 0x1f so that two splits of one text differ."""
@@ -67,15 +131,26 @@ class KeyRing:
 
     def seal(self, plaintext: bytes, associated: bytes) -> bytes:
         """Seal under the newest key-encryption key; for data keys and for columns that belong to no person."""
-        return seal(self.encryption[-1], plaintext, associated)
+        return seal(self.keys.encryption[-1], plaintext, associated)
 
     def open(self, blob: bytes, associated: bytes) -> bytes:
         """Open what any key of this ring sealed. Raises SealError if the blob is not of this place or of this ring."""
         key_id = key_id_of(blob)
-        for key in self.encryption:
-            if key.key_id == key_id:
-                return open_sealed(key, blob, associated)
-        raise SealError("sealed by a key that this ring does not hold")
+        key = _find(self.keys.encryption, key_id)
+        if key is None:
+            self._follow()  # another process may have begun to seal with a key that is younger than our last look
+            key = _find(self._keys.encryption, key_id)
+        if key is None:
+            raise SealError("sealed by a key that this ring does not hold")
+        return open_sealed(key, blob, associated)
+
+    def _follow(self) -> None:
+        """Read the directory again if it changed. One that cannot be read leaves the keys as they are."""
+        try:
+            if list_names(self.directory) != self._keys.names:
+                self._keys = _read_keys(self.directory)
+        except (OSError, KeyRingError):
+            return  # a key was moved while we read, or the disk is away: what was loaded still works
 
 
 def load_keyring(directory: Path) -> KeyRing:
@@ -83,23 +158,39 @@ def load_keyring(directory: Path) -> KeyRing:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if directory.stat().st_mode & 0o077:
         raise KeyRingError(f"{directory} can be read by others; expected mode 0700")
-    return KeyRing(
-        directory=directory,
-        encryption=_load_secrets(directory, "kek"),
-        hmac_keys={purpose: _load_secrets(directory, f"hmac-{purpose}") for purpose in KeyPurpose},
-        log_seeds=_load_secrets(directory, "log"),
-        oauth=tuple(_parse_signing_key(name, text) for name, text in _load_files(directory, "oauth", _new_ec_key)),
-    )
+    for kind in _kinds():
+        _load_files(directory, kind, _new_ec_key if kind == "oauth" else _new_secret)
+    return KeyRing(directory, _read_keys(directory))
 
 
-def add_key(keyring: KeyRing, kind: str) -> KeyRing:
-    """Create the next key of a kind (`kek`, `log`, `oauth` or `hmac-<purpose>`) and load the ring anew."""
-    kinds = ["kek", "log", "oauth", *(f"hmac-{purpose}" for purpose in KeyPurpose)]
-    if kind not in kinds:
-        raise KeyRingError(f"no key kind {kind!r}; known: {', '.join(kinds)}")
-    create = _new_ec_key if kind == "oauth" else _new_secret
-    count = len(_key_files(keyring.directory, kind))
-    create_if_absent(keyring.directory / f"{kind}-{count + 1:04d}.key", create())
+def draft_key(keyring: KeyRing, kind: str) -> Draft:
+    """Make the next key of a kind (`kek`, `log`, `oauth` or `hmac-pairwise`) without keeping it.
+
+    The other HMAC keys cannot be replaced: what they made is found by computing it again, and what it was made from is
+    not kept.
+    """
+    rotatable = ("kek", "log", "oauth", f"hmac-{KeyPurpose.PAIRWISE}")
+    if kind not in rotatable:
+        raise KeyRingError(f"no key kind {kind!r} that can be rotated; known: {', '.join(rotatable)}")
+    content = _new_ec_key() if kind == "oauth" else _new_secret()
+    return Draft(key_id=next_key_id(keyring.directory, kind), content=content)
+
+
+def keep_key(keyring: KeyRing, draft: Draft, *, waits_until: datetime | None = None) -> None:
+    """Put a drafted key to use, here at once and in other processes within a second. Durable on return.
+
+    Args:
+        waits_until: the key is published, but does not sign before `keyfiles.end_waits` is called.
+    """
+    if waits_until is not None:
+        write_waits(keyring.directory, draft.key_id, waits_until)
+    create_if_absent(keyring.directory / f"{draft.key_id}.key", draft.content)
+    keyring.refresh()
+
+
+def add_key(keyring: KeyRing, kind: str, *, waits_until: datetime | None = None) -> KeyRing:
+    """Make and keep the next key of a kind, and load the ring anew."""
+    keep_key(keyring, draft_key(keyring, kind), waits_until=waits_until)
     return load_keyring(keyring.directory)
 
 
@@ -114,36 +205,31 @@ def load_client_key(keyring: KeyRing, platform: str) -> ECKey:
     return _parse_signing_key(name, content)
 
 
-def create_if_absent(path: Path, content: bytes) -> None:
-    """Write a new file, whole or not at all; an existing one wins. Durable on return.
-
-    Written beside and linked into place: two processes that start at once agree on one key, and a crash leaves no
-    half-written key that would be read as a whole one.
-    """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-        _sync_directory(path.parent)
-    finally:
-        draft.unlink()
-
-
 def token_hash(token: str) -> str:
     """Hash of a random token of at least 128 bits, as stored. Not for passwords or anything guessable."""
     return sha256(token.encode()).hexdigest()
 
 
+def _kinds() -> list[str]:
+    return ["kek", "log", "oauth", *(f"hmac-{purpose}" for purpose in KeyPurpose)]
+
+
+def _read_keys(directory: Path) -> Keys:
+    """Read what is there and create nothing: a directory that is gone must not come back with other keys."""
+    names = list_names(directory)  # before the contents: what changes meanwhile is noticed at the next look
+    return Keys(
+        names=names,
+        encryption=_load_secrets(directory, "kek"),
+        hmac_keys={purpose: _load_secrets(directory, f"hmac-{purpose}") for purpose in KeyPurpose},
+        log_seeds=_load_secrets(directory, "log"),
+        oauth=tuple(_parse_signing_key(name, content) for name, content in _read_files(directory, "oauth")),
+        waits=load_waits(directory),
+    )
+
+
 def _load_secrets(directory: Path, kind: str) -> tuple[SealedKey, ...]:
     keys = []
-    for name, content in _load_files(directory, kind, _new_secret):
+    for name, content in _read_files(directory, kind):
         secret = bytes.fromhex(content.decode().strip())
         if len(secret) != 32:
             raise KeyRingError(f"{name} does not hold 32 bytes")
@@ -151,14 +237,21 @@ def _load_secrets(directory: Path, kind: str) -> tuple[SealedKey, ...]:
     return tuple(keys)
 
 
+def _read_files(directory: Path, kind: str) -> list[tuple[str, bytes]]:
+    found = [(path.stem, path.read_bytes()) for path in key_paths(directory, kind)]
+    if not found:
+        raise KeyRingError(f"{directory} holds no key of kind {kind}")
+    return found
+
+
 def _load_files(directory: Path, kind: str, create: Callable[[], bytes]) -> list[tuple[str, bytes]]:
-    if not _key_files(directory, kind):
+    if not key_paths(directory, kind):
         create_if_absent(directory / f"{kind}-0001.key", create())
-    return [(path.stem, path.read_bytes()) for path in _key_files(directory, kind)]
+    return _read_files(directory, kind)
 
 
-def _key_files(directory: Path, kind: str) -> list[Path]:
-    return sorted(directory.glob(f"{kind}-[0-9][0-9][0-9][0-9].key"))
+def _find(keys: tuple[SealedKey, ...], key_id: str) -> SealedKey | None:
+    return next((key for key in keys if key.key_id == key_id), None)
 
 
 def _parse_signing_key(name: str, content: bytes) -> ECKey:
@@ -172,11 +265,3 @@ def _new_secret() -> bytes:
 def _new_ec_key() -> bytes:
     pem: bytes = ECKey.generate_key("P-256").as_pem(private=True)
     return pem
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,9 +21,10 @@ from sqlmodel import col
 from consent.batches import Query, among, dialect_of, epoch_us, load_columns
 from consent.changes import Change, change
 from consent.errors import ConsentError
-from consent.grants import HUB, GrantState, Purpose, require_grant
+from consent.grants import GrantState, require_grant
 from consent.keyring import KeyPurpose, KeyRing
 from consent.tables import Link
+from consent.terms import HUB, Purpose
 from consent.vault import load_vault
 
 OWNED_SCHEMA: dict[str, Any] = {"row": pl.UInt32, "subject_id": pl.Int64, "link_id": pl.String}
@@ -185,7 +186,7 @@ def find_open_link(session: Session, keyring: KeyRing, *, platform: str, account
 
 
 def close_link(session: Session, *, link_id: str, subject_id: int, now: datetime, reason: str) -> Change:
-    """End the ownership now. The token stays sealed until the platform was told (platform_client.revoke_at_platform).
+    """End the ownership now. The token stays sealed until the platform was told (platform_tokens.revoke_at_platform).
 
     Raises LinkNotFound, also for another person's link and for one closed already.
     """
@@ -195,6 +196,7 @@ def close_link(session: Session, *, link_id: str, subject_id: int, now: datetime
     link.state = LinkState.REVOKED.value
     link.valid_until = now
     link.last_error = reason
+    link.give_back_at = None if link.token_sealed is None else now
     session.flush()
     return change("link.revoked", link_id=link_id, platform=link.platform, reason=reason)
 
@@ -276,6 +278,11 @@ def store_tokens(
     if link is None or link.lease_holder != holder or link.token_version != expected_version:
         return False
     if link.state != LinkState.ACTIVE:
+        # Ended while the platform was asked: what it gave is not used, but it is this token that must be given back.
+        if link.state == LinkState.REVOKED:
+            _put_tokens(session, keyring, link, tokens)
+            link.give_back_at, link.give_back_tries = link.valid_until, 0
+            session.flush()
         return False
     _put_tokens(session, keyring, link, tokens)
     link.lease_holder, link.lease_until, link.last_error = None, None, None

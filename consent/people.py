@@ -3,7 +3,7 @@
 import secrets
 import unicodedata
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 
 from pwdlib import PasswordHash
@@ -13,11 +13,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from consent.guardians import is_guarded, put_birth_date, today
 from consent.keyring import KeyRing
+from consent.seal import key_id_of
 from consent.tables import Person
 from consent.vault import new_data_key
 
 USERNAME_CHARS = 64
+OLDEST_YEARS = 130
 PASSWORD_CHARS = (8, 1024)  # the upper bound keeps a megabyte of "password" from costing a hash of a megabyte
 
 # 19 MiB, 2 passes, 1 lane: the floor of the OWASP Password Storage Cheat Sheet for Argon2id.
@@ -29,31 +32,47 @@ class PersonRefused(ValueError):
 
 
 def add_person(
-    session: Session, keyring: KeyRing, *, username: str, password: str | None, display_name: str, now: datetime
+    session: Session,
+    keyring: KeyRing,
+    *,
+    username: str,
+    password: str | None,
+    display_name: str,
+    now: datetime,
+    born: date | None = None,
+    guardian: str | None = None,
 ) -> Person:
     """Create an individual with a random subject id and a data key of their own.
 
     Args:
         password: None for a person who cannot sign in by password.
+        born: the day of birth; under 14 only the guardian can say yes for the person.
+        guardian: the user name of who decides for a child; the operator has verified that they may.
 
     Raises:
-        PersonRefused: the name is taken or unusable, or the password is too short.
+        PersonRefused: the name is taken or unusable, the password is too short, or nobody can be that guardian.
     """
+    guardian_id = None if guardian is None else _require_guardian(session, guardian, born, now)
+    if born is not None and (born > today(now) or today(now).year - born.year > OLDEST_YEARS):
+        raise PersonRefused("Nobody alive was born that day.")
     subject_id = secrets.randbelow(2**63 - 1) + 1
+    data_key = new_data_key(keyring, subject_id)
     person = Person(
         subject_id=subject_id,
         username=normalise_username(username),
         password_hash=None if password is None else hash_password(password),
         display_name=display_name.strip()[:120] or username,
         created_at=now,
-        data_key=new_data_key(keyring, subject_id),
-        kek_id=keyring.kek_id,
+        data_key=data_key,
+        kek_id=key_id_of(data_key),  # asked again, the ring may name a younger key already
     )
     try:
         with session.begin_nested():
             session.add(person)
     except IntegrityError as cause:
         raise PersonRefused("This name is taken.") from cause
+    if born is not None:
+        put_birth_date(session, keyring, person, born=born, guardian_id=guardian_id, now=now)
     return person
 
 
@@ -93,6 +112,12 @@ def renew_password_hash(session: Session, subject_id: int, password_hash: str) -
     session.get_one(Person, subject_id).password_hash = password_hash
 
 
+def load_subject_id(session: Session, username: str) -> int | None:
+    """Whose name it is; None if nobody's."""
+    person = _find_person(session, username)
+    return None if person is None else person.subject_id
+
+
 def load_person(session: Session, subject_id: int) -> Person | None:
     """The person, unless unknown or erased."""
     person = session.get(Person, subject_id)
@@ -113,6 +138,15 @@ def normalise_username(username: str) -> str:
     if not name or len(name) > USERNAME_CHARS or any(unicodedata.category(c).startswith("C") for c in name):
         raise PersonRefused(f"A name has 1 to {USERNAME_CHARS} visible characters.")
     return name
+
+
+def _require_guardian(session: Session, username: str, born: date | None, now: datetime) -> int:
+    found = _find_person(session, username)
+    if born is None:
+        raise PersonRefused("A guardian is for a child: tell the day of birth too.")
+    if found is None or is_guarded(found, now):
+        raise PersonRefused("The guardian has no account here, or is a child.")
+    return found.subject_id
 
 
 def _find_person(session: Session, username: str) -> Person | None:

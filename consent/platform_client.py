@@ -1,6 +1,7 @@
 """Linking an account over OAuth, keeping its token fresh, and giving it back. I/O: `link_attempt`, `link`; network.
 
-    start_link      database only      state and PKCE bound to the browser session        -> redirect address
+    start_link      database only      state and PKCE bound to the browser session        -> the request
+    request_address network if pushed  (authorization_request.py)                         -> redirect address
     take_attempt    database only      the answer belongs to this session, this issuer    -> Attempt, used up
     exchange_code   network only       code -> token -> account                           -> Linked
     complete_link   database only      grant activated and link opened together           -> link, changes
@@ -8,19 +9,16 @@
 The steps are apart so that no transaction is open while a platform is called. finish_link runs the last three, each in
 its own transaction; a crash between them costs the person another try, never a half-made link. The state is used up
 before the platform is called, so an answer cannot be tried twice. The `iss` of the answer (RFC 9207) is required and
-checked before any call: this, a redirect address per platform and the issuer kept with the state close mix-up, code
-injection and the forged-callback attacks on hubs of many platforms.
+checked before any call: this, a redirect address per platform and the registration kept with the state close mix-up,
+code injection and the forged-callback attacks on hubs of many platforms.
 """
 
-import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -28,20 +26,22 @@ from sqlmodel import col
 
 from consent.changes import Change
 from consent.errors import ConsentError
-from consent.grants import HUB, Grant, GrantTerms, Purpose, activate_grant, request_grant, supersede_grant
+from consent.grants import Grant, activate_grant, request_grant, supersede_grant
 from consent.http import AnswerInvalid, Http
 from consent.keyring import KeyRing, token_hash
 from consent.links import Tokens, find_open_link, open_link
-from consent.platforms import PlatformConfig, PlatformMetadata, discover
+from consent.platform_dpop import load_proof_key
+from consent.platform_pins import trusted_metadata
+from consent.platforms import PlatformConfig, PlatformMetadata
 from consent.seal import place
 from consent.sessions import SessionInfo
 from consent.tables import Link, LinkAttempt
+from consent.terms import HUB, Assurance, GrantTerms, format_terms, parse_terms
 from consent.token_endpoint import TokenDenied, fetch_account, granted_scope, parse_tokens, request_token
+from consent.transactions import Record as Record
+from consent.transactions import Transactions as Transactions
 
 ATTEMPT_LIFE = timedelta(minutes=10)
-
-Transactions = Callable[[], AbstractContextManager[Session]]
-Record = Callable[[Session, Sequence[Change]], None]
 
 
 class LinkRefusal(StrEnum):
@@ -89,12 +89,11 @@ def start_link(
     keyring: KeyRing,
     *,
     config: PlatformConfig,
-    metadata: PlatformMetadata,
     web_session: SessionInfo,
     terms: GrantTerms,
     now: datetime,
-) -> str:
-    """Return the address to send the browser to (303). Call it only from a POST whose CSRF token was checked.
+) -> dict[str, str]:
+    """Return the request to make of the platform. Call it only from a POST whose CSRF token was checked.
 
     Args:
         terms: what the person is about to allow; must be to the hub and name this platform.
@@ -111,8 +110,9 @@ def start_link(
             session_hash=web_session.token_hash,
             subject_id=web_session.subject_id,
             platform=config.platform,
-            issuer=metadata.issuer,
+            issuer=config.issuer,
             redirect_uri=config.redirect_uri,
+            context=config.context,
             verifier=keyring.seal(verifier.encode(), _verifier_place(state_hash, web_session.subject_id)),
             draft=format_terms(terms),
             created_at=now,
@@ -120,17 +120,18 @@ def start_link(
         )
     )
     session.flush()
-    uri: str = prepare_grant_uri(
-        metadata.authorization_endpoint,
-        client_id=config.client_id,
-        response_type="code",
-        redirect_uri=config.redirect_uri,
-        scope=" ".join(config.scopes),
-        state=state,
-        code_challenge=create_s256_code_challenge(verifier),
-        code_challenge_method="S256",
-    )
-    return uri
+    # The code, too, is then worth nothing without the key (RFC 9449 10).
+    bound = {"dpop_jkt": load_proof_key(keyring, config.platform).thumbprint} if config.dpop else {}
+    return {
+        "client_id": config.client_id,
+        "response_type": "code",
+        "redirect_uri": config.redirect_uri,
+        "scope": " ".join(config.scopes),
+        "state": state,
+        "code_challenge": create_s256_code_challenge(verifier),
+        "code_challenge_method": "S256",
+        **bound,
+    }
 
 
 def take_attempt(
@@ -154,7 +155,7 @@ def take_attempt(
     if row.subject_id != web_session.subject_id or not _use_up(session, row, now):
         return LinkRefused(LinkRefusal.STATE)
     issuer = answer.get("iss")
-    if row.platform != config.platform or row.issuer != config.issuer or issuer != row.issuer:
+    if row.context != config.context or row.issuer != config.issuer or issuer != row.issuer:
         return LinkRefused(LinkRefusal.ISSUER)
     if "error" in answer:
         return LinkRefused(LinkRefusal.DENIED)
@@ -170,13 +171,23 @@ def take_attempt(
     )
 
 
-def exchange_code(http: Http, keyring: KeyRing, *, config: PlatformConfig, attempt: Attempt, now: datetime) -> Linked:
+def exchange_code(
+    http: Http,
+    keyring: KeyRing,
+    *,
+    config: PlatformConfig,
+    metadata: PlatformMetadata,
+    attempt: Attempt,
+    now: datetime,
+) -> Linked:
     """Trade the code for a token and ask whose account it is.
 
+    Args:
+        metadata: of `trusted_metadata`: the code and the hub's credentials go where it says.
+
     Raises:
-        LinkRefused, PlatformRefused, TokenEndpointBusy; whatever the client raises. The code is lost then.
+        LinkRefused, TokenEndpointBusy; whatever the client raises. The code is lost then.
     """
-    metadata = discover(http, config)
     form = {
         "grant_type": "authorization_code",
         "code": attempt.code,
@@ -190,14 +201,20 @@ def exchange_code(http: Http, keyring: KeyRing, *, config: PlatformConfig, attem
     except (TokenDenied, AnswerInvalid) as cause:
         raise LinkRefused(LinkRefusal.TOKEN) from cause
     try:
-        account = fetch_account(http, config, metadata, document, tokens)
+        account = fetch_account(http, keyring, config, metadata, document, tokens, now=now)
     except AnswerInvalid as cause:
         raise LinkRefused(LinkRefusal.ACCOUNT) from cause
     return Linked(account=account, tokens=tokens, scope=scope)
 
 
 def complete_link(
-    session: Session, keyring: KeyRing, *, attempt: Attempt, linked: Linked, now: datetime
+    session: Session,
+    keyring: KeyRing,
+    *,
+    attempt: Attempt,
+    linked: Linked,
+    now: datetime,
+    assurance: Assurance = Assurance.NONE,
 ) -> tuple[Link, Grant, list[Change]]:
     """Record the grant, activate it and open the link, all or nothing with the caller's transaction.
 
@@ -210,7 +227,9 @@ def complete_link(
     before = find_open_link(session, keyring, platform=attempt.platform, account=linked.account)
     superseded = None if before is None else before.grant_id
     requested, asked = request_grant(session, subject_id=subject_id, terms=attempt.terms, now=now)
-    grant, given = activate_grant(session, grant_id=requested.grant_id, subject_id=subject_id, now=now)
+    grant, given = activate_grant(
+        session, grant_id=requested.grant_id, subject_id=subject_id, now=now, assurance=assurance
+    )
     link, opened = open_link(
         session,
         keyring,
@@ -246,13 +265,14 @@ def finish_link(
         record: called with the changes inside the transaction that makes them.
 
     Raises:
-        LinkRefused, PlatformRefused, AlreadyLinked.
+        LinkRefused, PlatformRefused, PlatformBusy, AlreadyLinked.
     """
     with transactions() as session:
         attempt = take_attempt(session, keyring, config=config, web_session=web_session, answer=answer, now=now)
     if isinstance(attempt, LinkRefused):
         raise attempt
-    linked = exchange_code(http, keyring, config=config, attempt=attempt, now=now)
+    metadata = trusted_metadata(transactions, http, config, now=now)
+    linked = exchange_code(http, keyring, config=config, metadata=metadata, attempt=attempt, now=now)
     with transactions() as session:
         link, _grant, changes = complete_link(session, keyring, attempt=attempt, linked=linked, now=now)
         record(session, changes)
@@ -272,32 +292,3 @@ def _use_up(session: Session, row: LinkAttempt, now: datetime) -> bool:
 
 def _verifier_place(state_hash: str, subject_id: int) -> bytes:
     return place("link_attempt", "verifier", state_hash, subject_id)
-
-
-def format_terms(terms: GrantTerms) -> str:
-    return json.dumps(
-        {
-            "recipient": terms.recipient,
-            "purposes": sorted(terms.purposes),
-            "behaviours": sorted(terms.behaviours),
-            "platforms": sorted(terms.platforms),
-            "valid_from": terms.valid_from.isoformat(),
-            "valid_until": terms.valid_until.isoformat(),
-            "notice_version": terms.notice_version,
-            "language": terms.language,
-        }
-    )
-
-
-def parse_terms(draft: str) -> GrantTerms:
-    parts = json.loads(draft)
-    return GrantTerms(
-        recipient=parts["recipient"],
-        purposes=frozenset(Purpose(purpose) for purpose in parts["purposes"]),
-        behaviours=frozenset(parts["behaviours"]),
-        platforms=frozenset(parts["platforms"]),
-        valid_from=datetime.fromisoformat(parts["valid_from"]),
-        valid_until=datetime.fromisoformat(parts["valid_until"]),
-        notice_version=parts["notice_version"],
-        language=parts["language"],
-    )

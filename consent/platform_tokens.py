@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
-from consent.http import AnswerInvalid, Http, post_form
+from consent.http import AnswerInvalid, Http
 from consent.keyring import KeyRing
 from consent.links import (
     Access,
@@ -22,12 +22,15 @@ from consent.links import (
     store_tokens,
     take_lease,
 )
-from consent.platform_client import Record, Transactions
-from consent.platforms import PlatformConfig, PlatformRefused, authenticate_client, discover
+from consent.platform_pins import trusted_metadata
+from consent.platforms import PlatformBusy, PlatformConfig, PlatformRefused
 from consent.tables import Link
-from consent.token_endpoint import TokenDenied, TokenEndpointBusy, parse_tokens, request_token
+from consent.token_endpoint import TokenDenied, parse_tokens, request_token, send_form
+from consent.transactions import Record, Transactions
 
-LEASE_LIFE = timedelta(seconds=60)
+# Longer than one renewal can take (two calls for metadata, two for the token, 30 seconds each): a lease that ended while
+# its holder still waits would let a second worker use the same refresh token.
+LEASE_LIFE = timedelta(seconds=150)
 REFRESH_BEFORE = timedelta(seconds=60)
 
 
@@ -49,11 +52,17 @@ def refresh(
     link_id: str,
     now: datetime,
     record: Record,
+    refused_version: int | None = None,
 ) -> Refreshed:
     """Renew the link's access token if it is about to end. Commits, see above.
 
-    A crash after the platform answered and before the last commit loses the new token: where the platform rotates
-    refresh tokens the link then breaks and the person is asked to link again.
+    A crash after the platform answered and before the last commit loses the new token. The lease runs out and the next
+    worker asks with the old one: a platform that does not rotate gives a new token again; one that rotates refuses, and
+    then the link is broken with a reason and the person is asked to link again. It is never dead in silence.
+
+    Args:
+        refused_version: of the token that the platform has just refused, however long it was to live: it is renewed
+            unless another worker has done so. Platforms may leave out how long a token lives.
 
     Raises:
         LinkUnusable: the link is not active, or its grant does not allow collecting now.
@@ -62,29 +71,29 @@ def refresh(
     holder = secrets.token_urlsafe(12)
     with transactions() as session:
         access = load_access(session, keyring, link_id=link_id, now=now)
-        if _is_fresh(access, now):
+        if _is_fresh(access, now, refused_version):
             return Refreshed.FRESH
         if not take_lease(session, link_id=link_id, holder=holder, now=now, life=LEASE_LIFE):
             return Refreshed.BUSY
-        access = load_access(
-            session, keyring, link_id=link_id, now=now
-        )  # what was read before the lease may be used up
-        if _is_fresh(access, now):
+        # What was read before the lease may be used up.
+        access = load_access(session, keyring, link_id=link_id, now=now)
+        if _is_fresh(access, now, refused_version):
             release_lease(session, link_id=link_id, holder=holder)
             return Refreshed.FRESH
     old = access.tokens
     if old is None or old.refresh_token is None:
-        return _break_link(transactions, record, link_id, "no refresh token")
+        return _break_link(transactions, record, access, "no_refresh_token")
     try:
         form = {"grant_type": "refresh_token", "refresh_token": old.refresh_token}
-        document = request_token(http, keyring, config, discover(http, config), form, now=now)
+        metadata = trusted_metadata(transactions, http, config, now=now)
+        document = request_token(http, keyring, config, metadata, form, now=now)
         tokens = parse_tokens(document, now=now, refresh_token=old.refresh_token)
     except Exception as error:
         if isinstance(error, TokenDenied) and error.error == "invalid_grant":
-            return _break_link(transactions, record, link_id, "refresh refused")
+            return _break_link(transactions, record, access, "refresh_refused")
         with transactions() as session:
             release_lease(session, link_id=link_id, holder=holder)
-        if isinstance(error, TokenEndpointBusy):
+        if isinstance(error, PlatformBusy):
             return Refreshed.BUSY
         if isinstance(error, TokenDenied | AnswerInvalid):
             raise PlatformRefused("the token endpoint refuses the hub itself") from error
@@ -101,7 +110,7 @@ def revoke_at_platform(
 ) -> bool:
     """Give the token of a closed link back (RFC 7009) and forget it. Commits. True once nothing is left to give back.
 
-    Here the link is closed already, so failing costs only another try from the outbox. A platform without a revocation
+    Here the link is closed already, so failing costs only another try (hub/sync/giving_back.py). A platform without a revocation
     endpoint is not asked; the token is forgotten all the same.
 
     Raises:
@@ -112,35 +121,46 @@ def revoke_at_platform(
         if link is None or link.state != LinkState.REVOKED or link.token_sealed is None:
             return link is not None and link.state == LinkState.REVOKED
         access = open_access(session, keyring, link)
-    metadata = discover(http, config)
+    try:
+        metadata = trusted_metadata(transactions, http, config, now=now)
+    except PlatformBusy:
+        return False
     if access.tokens is not None and metadata.revocation_endpoint is not None:
-        token = access.tokens.refresh_token or access.tokens.access_token
-        headers, proof = authenticate_client(keyring, config, now=now)
+        form = {"token": access.tokens.access_token, "token_type_hint": "access_token"}
+        if access.tokens.refresh_token is not None:  # the platform ends the access token with it (RFC 7009 2.1)
+            form = {"token": access.tokens.refresh_token, "token_type_hint": "refresh_token"}
         try:
-            status, _ = post_form(http, metadata.revocation_endpoint, {"token": token, **proof}, headers=headers)
+            answer = send_form(http, keyring, config, metadata.revocation_endpoint, form, now=now)
         except AnswerInvalid as cause:
             raise PlatformRefused("the revocation endpoint answered something else") from cause
-        if status != 200:
+        if answer.status != 200:
             return False
     with transactions() as session:
-        _forget_tokens(session, link_id)
-    return True
+        return _forget_tokens(session, access)
 
 
-def _is_fresh(access: Access, now: datetime) -> bool:
+def _is_fresh(access: Access, now: datetime, refused_version: int | None) -> bool:
     tokens = access.tokens
+    if access.token_version == refused_version:
+        return False
     return tokens is not None and (tokens.expires_at is None or now + REFRESH_BEFORE < tokens.expires_at)
 
 
-def _break_link(transactions: Transactions, record: Record, link_id: str, reason: str) -> Refreshed:
+def _break_link(transactions: Transactions, record: Record, access: Access, reason: str) -> Refreshed:
     with transactions() as session:
-        change = mark_broken(session, link_id=link_id, reason=reason)
+        link = session.get(Link, access.link_id, with_for_update=True, populate_existing=True)
+        if link is None or link.token_version != access.token_version:
+            return Refreshed.BUSY  # what was refused is not the link's token any more
+        change = mark_broken(session, link_id=access.link_id, reason=reason)
         if change is not None:
             record(session, [change])
     return Refreshed.BROKEN
 
 
-def _forget_tokens(session: Session, link_id: str) -> None:
-    link = session.get_one(Link, link_id, with_for_update=True)
-    if link.state == LinkState.REVOKED:
-        link.token_sealed, link.token_expires_at = None, None
+def _forget_tokens(session: Session, access: Access) -> bool:
+    """Forget what was given back; False if a renewal that was under way has brought another token meanwhile."""
+    link = session.get_one(Link, access.link_id, with_for_update=True, populate_existing=True)
+    if link.state != LinkState.REVOKED or link.token_version != access.token_version:
+        return False
+    link.token_sealed, link.token_expires_at, link.give_back_at = None, None, None
+    return True

@@ -5,10 +5,12 @@ configured one byte for byte and whose endpoints must lie at a configured origin
 code, a token or an assertion to somebody else.
 """
 
+import json
 import secrets
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -21,17 +23,24 @@ from consent.keyring import KeyRing, load_client_key
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE_S = 60
+_REQUIRED_ENDPOINTS = ("authorization_endpoint", "token_endpoint")
+_OPTIONAL_ENDPOINTS = ("userinfo_endpoint", "revocation_endpoint", "pushed_authorization_request_endpoint")
 
 
 class PlatformRefused(ConsentError):
     """The platform's metadata may not be trusted; it must be set aside until an operator has looked."""
 
 
+class PlatformBusy(ConsentError):
+    """The platform could not answer now; nothing is known to be wrong with it or with the link."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformConfig:
     """How the hub is registered at one platform. `redirect_uri` differs per platform: a code never fits another one.
 
-    `account_from` is `userinfo.<member>` or `token.<member>`: where the platform tells the account.
+    `account_from` is `userinfo.<member>` or `token.<member>`: where the platform tells the account. What `par` and `dpop`
+    ask for is never given up because a platform stopped offering it.
     """
 
     platform: str
@@ -42,32 +51,50 @@ class PlatformConfig:
     client_secret: str | None = field(default=None, repr=False)  # None: private_key_jwt
     account_from: str = "userinfo.sub"
     endpoint_origins: tuple[str, ...] = ()  # besides the issuer's own
+    par: bool = False  # the request is pushed (RFC 9126); also without it where the platform demands it
+    dpop: bool = False  # tokens are bound to a key of the hub (RFC 9449)
+
+    @property
+    def context(self) -> str:
+        """Name this registration: what one of them began, no other may finish."""
+        parts = [self.platform, self.issuer, self.client_id, self.redirect_uri]
+        return sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformMetadata:
+    """What of a platform's metadata is used. Two are equal if they name the same endpoints."""
+
     issuer: str
     authorization_endpoint: str
     token_endpoint: str
     userinfo_endpoint: str | None
     revocation_endpoint: str | None
+    pushed_authorization_request_endpoint: str | None = None
+    demands_par: bool = field(default=False, compare=False)
 
 
 def discover(http: Http, config: PlatformConfig) -> PlatformMetadata:
     """Fetch RFC 8414 metadata, or OpenID discovery where there is none.
 
+    What may be trusted is what was pinned: `platform_pins.trusted_metadata` compares the two.
+
     Raises:
-        PlatformRefused: another issuer, an endpoint at a foreign origin, S256 not offered, or no usable document.
+        PlatformRefused: another issuer, an endpoint at a foreign origin, no usable document, or something that the
+            hub needs or was told to use is not offered.
+        PlatformBusy: it cannot answer now.
     """
     for url in _metadata_urls(config.issuer):
         try:
-            status, document = fetch_json(http, url)
+            answer = fetch_json(http, url)
         except AnswerInvalid as cause:
             raise PlatformRefused("unreadable metadata") from cause
-        if status == 200:
-            return _parse_metadata(document, config)
-        if status != 404:
-            raise PlatformRefused(f"metadata answered {status}")
+        if answer.status == 200:
+            return _parse_metadata(answer.document, config)
+        if answer.status >= 500 or answer.status == 429:
+            raise PlatformBusy(f"metadata answered {answer.status}")
+        if answer.status != 404:
+            raise PlatformRefused(f"metadata answered {answer.status}")
     raise PlatformRefused("no metadata")
 
 
@@ -118,26 +145,37 @@ def _metadata_urls(issuer: str) -> list[str]:
 def _parse_metadata(document: dict[str, Any], config: PlatformConfig) -> PlatformMetadata:
     if document.get("issuer") != config.issuer:
         raise PlatformRefused("the metadata is another issuer's")
-    methods = document.get("code_challenge_methods_supported", ["S256"])
-    if not isinstance(methods, list) or "S256" not in methods:
-        raise PlatformRefused("the platform does not offer PKCE with S256")
+    _require_offered(document, config)
     try:
         origins = {origin_of(url) for url in (config.issuer, *config.endpoint_origins)}
-        required = {name: require_text(document, name) for name in ("authorization_endpoint", "token_endpoint")}
-        optional = {
-            name: require_text(document, name)
-            for name in ("userinfo_endpoint", "revocation_endpoint")
-            if name in document
-        }
+        required = {name: require_text(document, name) for name in _REQUIRED_ENDPOINTS}
+        optional = {name: require_text(document, name) for name in _OPTIONAL_ENDPOINTS if name in document}
         foreign = [name for name, url in (required | optional).items() if origin_of(url) not in origins]
     except AnswerInvalid as cause:
         raise PlatformRefused("an endpoint is missing or unusable") from cause
     if foreign:
         raise PlatformRefused(f"{foreign[0]} is at a foreign origin")
+    demands_par = document.get("require_pushed_authorization_requests") is True
+    if (config.par or demands_par) and "pushed_authorization_request_endpoint" not in optional:
+        raise PlatformRefused("the platform does not take pushed requests")
     return PlatformMetadata(
         issuer=config.issuer,
         authorization_endpoint=required["authorization_endpoint"],
         token_endpoint=required["token_endpoint"],
         userinfo_endpoint=optional.get("userinfo_endpoint"),
         revocation_endpoint=optional.get("revocation_endpoint"),
+        pushed_authorization_request_endpoint=optional.get("pushed_authorization_request_endpoint"),
+        demands_par=demands_par,
     )
+
+
+def _require_offered(document: dict[str, Any], config: PlatformConfig) -> None:
+    """What a list in the metadata leaves out is not offered; a list that is left out altogether says nothing."""
+    method = "private_key_jwt" if config.client_secret is None else "client_secret_basic"
+    needed = {"code_challenge_methods_supported": "S256", "token_endpoint_auth_methods_supported": method}
+    if config.dpop:
+        needed["dpop_signing_alg_values_supported"] = "ES256"
+    for name, value in needed.items():
+        offered = document.get(name, [value])
+        if not isinstance(offered, list) or value not in offered:
+            raise PlatformRefused(f"the platform does not offer {value} ({name})")

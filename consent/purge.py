@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Mapped, Session
 from sqlmodel import SQLModel, col
 
+from consent.signin_tables import PasskeyChallenge
 from consent.tables import (
     AccessToken,
     AuthorizationCode,
@@ -29,6 +30,7 @@ def purge_ended(session: Session, *, now: datetime, limit: int = 1000) -> dict[s
         (AuthorizationCode, col(AuthorizationCode.code_hash), col(AuthorizationCode.expires_at), day),  # replays
         (LinkAttempt, col(LinkAttempt.state_hash), col(LinkAttempt.expires_at), at_once),
         (ParRequest, col(ParRequest.request_hash), col(ParRequest.expires_at), at_once),
+        (PasskeyChallenge, col(PasskeyChallenge.session_hash), col(PasskeyChallenge.expires_at), at_once),
         (SignInThrottle, col(SignInThrottle.name_hash), col(SignInThrottle.updated_at), day),
         (UsedJti, col(UsedJti.jti_hash), col(UsedJti.expires_at), at_once),
         (WebSession, col(WebSession.token_hash), col(WebSession.expires_at), at_once),

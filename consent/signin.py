@@ -1,22 +1,32 @@
-"""Signing in by password, with a brake on guessing. I/O: `person`, `sign_in_throttle`.
+"""Signing in by password or passkey, with a brake on guessing. I/O: `person`, `sign_in_throttle`.
 
-Three steps, because a password hash costs tens of milliseconds on purpose and no transaction may stay open meanwhile:
-`begin_sign_in` counts the try and commits, `people.check_password` takes its time, `finish_sign_in` forgives it.
+By password in three steps, because a password hash costs tens of milliseconds on purpose and no transaction may stay
+open meanwhile: `begin_sign_in` counts the try and commits, `people.check_password` takes its time, `finish_sign_in`
+forgives it. A blocked name or source is not verified at all: guesses made then cost no hash.
 
-The brake is kept in the database, so every worker sees it. It counts per name, whether or not the name exists, so that
-its answer tells nobody which names do. A blocked name is not verified at all: guesses made then cost no hash.
+A passkey names nobody before it is verified and cannot be guessed, so `begin_passkey_try` counts the source only. That
+leaves the way in open for a person whose name somebody else keeps blocked.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import delete
 from sqlalchemy.orm import Session
-from sqlmodel import col
 
-from consent.batches import insert_once
-from consent.keyring import KeyPurpose, KeyRing
+from consent.brake import (
+    FREE_FAILURES,
+    LONGEST_BLOCK,
+    SOURCE_LEAK,
+    SOURCE_TRIES,
+    count_name,
+    count_source,
+    forgive_name,
+    forgive_source,
+    name_key,
+    source_key,
+)
+from consent.keyring import KeyRing
 from consent.people import (
     Checked,
     KnownPassword,
@@ -25,11 +35,20 @@ from consent.people import (
     normalise_username,
     renew_password_hash,
 )
-from consent.tables import SignInThrottle
 
-FREE_FAILURES = 5
-LONGEST_BLOCK = timedelta(minutes=15)
-FORGOTTEN_AFTER = timedelta(hours=1)
+__all__ = [
+    "FREE_FAILURES",
+    "LONGEST_BLOCK",
+    "SOURCE_LEAK",
+    "SOURCE_TRIES",
+    "Attempt",
+    "SignIn",
+    "SignInRefusal",
+    "begin_passkey_try",
+    "begin_sign_in",
+    "finish_passkey_try",
+    "finish_sign_in",
+]
 
 
 class SignInRefusal(StrEnum):
@@ -45,6 +64,7 @@ class Attempt:
     name_hash: str
     known: KnownPassword | None = field(repr=False)
     retry_at: datetime | None
+    source_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +76,30 @@ class SignIn:
     retry_at: datetime | None = None
 
 
-def begin_sign_in(session: Session, keyring: KeyRing, *, username: str, now: datetime) -> Attempt | SignIn:
-    """Count the try, or refuse while the name is blocked. Commit before the password is checked."""
-    throttle = _load_throttle(session, keyring, username, now)
-    if throttle.blocked_until is not None and throttle.blocked_until > now:
-        return SignIn(refusal=SignInRefusal.BLOCKED, retry_at=throttle.blocked_until)
-    throttle.failures += 1
-    throttle.updated_at = now
-    throttle.blocked_until = _block_end(throttle.failures, now)
+def begin_sign_in(
+    session: Session, keyring: KeyRing, *, username: str, now: datetime, source: str | None = None
+) -> Attempt | SignIn:
+    """Count the try, or refuse while the source or the name is blocked. Commit before the password is checked.
+
+    Args:
+        source: the network source of the try, as the portal sees it; None for one that has none.
+    """
+    counted = None
+    if source is not None:
+        counted = source_key(keyring, source)
+        free, retry_at = count_source(session, counted, now=now)
+        if not free:
+            return SignIn(refusal=SignInRefusal.BLOCKED, retry_at=retry_at)
+    name_hash = name_key(keyring, _throttled_name(username))
+    free, blocked_until = count_name(session, name_hash, now=now)
+    if not free:
+        return SignIn(refusal=SignInRefusal.BLOCKED, retry_at=blocked_until)
     return Attempt(
         username=username,
-        name_hash=throttle.name_hash,
+        name_hash=name_hash,
         known=load_password(session, username),
-        retry_at=throttle.blocked_until,
+        retry_at=blocked_until,
+        source_hash=counted,
     )
 
 
@@ -80,17 +111,22 @@ def finish_sign_in(session: Session, attempt: Attempt, checked: Checked) -> Sign
         return SignIn(refusal=SignInRefusal.WRONG)  # changed, or the person erased, while it was checked
     if checked.renewed is not None:
         renew_password_hash(session, attempt.known.subject_id, checked.renewed)
-    session.execute(delete(SignInThrottle).where(col(SignInThrottle.name_hash) == attempt.name_hash))
+    # In the order in which `begin_sign_in` locks them, so that two people at one source cannot wait for each other.
+    if attempt.source_hash is not None:
+        forgive_source(session, attempt.source_hash)
+    forgive_name(session, attempt.name_hash)
     return SignIn(subject_id=attempt.known.subject_id)
 
 
-def _load_throttle(session: Session, keyring: KeyRing, username: str, now: datetime) -> SignInThrottle:
-    name_hash = keyring.digest(KeyPurpose.SESSION, "sign-in", _throttled_name(username)).hex()
-    insert_once(session, SignInThrottle, {"name_hash": name_hash, "failures": 0, "updated_at": now})
-    throttle = session.get_one(SignInThrottle, name_hash, with_for_update=True)
-    if throttle.updated_at + FORGOTTEN_AFTER < now:
-        throttle.failures, throttle.blocked_until = 0, None
-    return throttle
+def begin_passkey_try(session: Session, keyring: KeyRing, *, source: str, now: datetime) -> bool:
+    """Count a passkey that is about to be verified; False while its source is blocked."""
+    free, _ = count_source(session, source_key(keyring, source), now=now)
+    return free
+
+
+def finish_passkey_try(session: Session, keyring: KeyRing, *, source: str) -> None:
+    """The passkey was right."""
+    forgive_source(session, source_key(keyring, source))
 
 
 def _throttled_name(username: str) -> str:
@@ -99,10 +135,3 @@ def _throttled_name(username: str) -> str:
         return normalise_username(username)
     except PersonRefused:
         return ""
-
-
-def _block_end(failures: int, now: datetime) -> datetime | None:
-    """From the fifth failure on a block that doubles: 1 s, 2 s, 4 s ... 15 minutes."""
-    if failures < FREE_FAILURES:
-        return None
-    return now + min(timedelta(seconds=2 ** min(failures - FREE_FAILURES, 20)), LONGEST_BLOCK)

@@ -4,7 +4,7 @@ Who could falsify a row: whoever writes the database. That is why each change al
 columns are bound to their row, and why what the hub issues (tokens, codes, sessions) is kept only as a hash.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Text, text
 from sqlmodel import Field, SQLModel
@@ -25,6 +25,9 @@ class Person(SQLModel, table=True):
     data_key: bytes | None = None
     kek_id: str | None = Field(default=None, max_length=32, index=True)
     erased_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    born_sealed: bytes | None = None
+    guarded_until: date | None = Field(default=None, description="until this day only the guardian can say yes")
+    guardian_id: int | None = Field(default=None, sa_type=BigInteger, index=True)
 
 
 class WebSession(SQLModel, table=True):
@@ -38,6 +41,9 @@ class WebSession(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     state: str = Field(default="{}", sa_type=Text)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    proved_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    proof_method: str | None = Field(default=None, max_length=16)
 
 
 class SignInThrottle(SQLModel, table=True):
@@ -64,6 +70,9 @@ class OAuthClient(SQLModel, table=True):
     redirect_uris: str = Field(sa_type=Text)
     jwks: str = Field(sa_type=Text)
     registration: str = Field(sa_type=Text)
+    management_hash: str | None = Field(default=None, max_length=64, description="hash of the token of RFC 7592")
+    software_id: str | None = Field(default=None, max_length=120)
+    shows_certificate: bool = Field(default=False, description="its tokens are bound to its TLS certificate (RFC 8705)")
     created_at: datetime = Field(sa_type=UtcDateTime)
     suspended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
@@ -95,7 +104,6 @@ class AuthorizationCode(SQLModel, table=True):
     code_challenge: str = Field(max_length=64)
     dpop_jkt: str | None = Field(default=None, max_length=64)
     scope: str = Field(max_length=400)
-    authorization_details: str = Field(default="[]", sa_type=Text)
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -111,10 +119,31 @@ class AccessToken(SQLModel, table=True):
     subject_id: int | None = Field(default=None, sa_type=BigInteger, foreign_key="person.subject_id")
     grant_id: str | None = Field(default=None, max_length=32, index=True)
     scope: str = Field(max_length=400)
-    authorization_details: str = Field(default="[]", sa_type=Text)
     dpop_jkt: str | None = Field(default=None, max_length=64)
+    certificate_thumbprint: str | None = Field(default=None, max_length=64)
+    code_hash: str | None = Field(default=None, max_length=64, index=True)
     issued_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class RefreshToken(SQLModel, table=True):
+    """A refresh token by hash. It is not rotated (FAPI 2.0 5.3.2.1-9): bound to client and key, it lives as its grant does.
+
+    `code_hash` names the code that it came from, so that a code used twice ends what the first use gave.
+    """
+
+    __tablename__ = "refresh_token"
+
+    token_hash: str = Field(primary_key=True, max_length=64)
+    client_id: str = Field(max_length=64, foreign_key="oauth_client.client_id")
+    subject_id: int = Field(sa_type=BigInteger, foreign_key="person.subject_id")
+    grant_id: str = Field(max_length=32, index=True)
+    scope: str = Field(max_length=400)
+    dpop_jkt: str | None = Field(default=None, max_length=64)
+    certificate_thumbprint: str | None = Field(default=None, max_length=64)
+    code_hash: str | None = Field(default=None, max_length=64, index=True)
+    issued_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
@@ -146,8 +175,35 @@ class GrantVersion(SQLModel, table=True):
     state: str = Field(max_length=16)
     notice_version: str = Field(max_length=80)
     language: str = Field(max_length=16)
+    sensitive: str = Field(default="[]", sa_type=Text)
+    frequency: str = Field(default="always", max_length=16)
+    data_life_days: int | None = None
+    purpose_text: str = Field(default="", sa_type=Text)
+    client_id: str | None = Field(default=None, max_length=64, index=True)
+    scope: str = Field(default="", max_length=400)
+    details: str = Field(default="[]", sa_type=Text, description="authorization_details as granted (RFC 9396)")
+    assurance: str = Field(default="none", max_length=16)
     created_at: datetime = Field(sa_type=UtcDateTime)
     reason: str = Field(max_length=80)
+    schema_version: int = 1
+
+
+class Receipt(SQLModel, table=True):
+    """What the person was given in writing of one version of a grant: a signed statement, sealed under their data key.
+
+    The digest is of the statement as it was signed; the log leaf of the change holds it too.
+    """
+
+    __tablename__ = "receipt"
+    __table_args__ = (Index("uq_receipt_version", "grant_id", "version", unique=True),)
+
+    receipt_id: str = Field(primary_key=True, max_length=32)
+    grant_id: str = Field(max_length=32)
+    version: int
+    subject_id: int = Field(sa_type=BigInteger, index=True, foreign_key="person.subject_id")
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    jws_sealed: bytes
+    digest: bytes
 
 
 class GrantTermsRow(SQLModel, table=True):
@@ -164,7 +220,7 @@ class GrantTermsRow(SQLModel, table=True):
 class GrantCurrent(SQLModel, table=True):
     """The latest version of each grant, for the guard: everything it asks lies together, by person.
 
-    A copy of `grant_version`, written by the same function in the same transaction; grants.find_drift compares them.
+    A copy of `grant_version`, written by the same function in the same transaction; guard_copy.find_drift compares them.
     """
 
     __tablename__ = "grant_current"
@@ -198,6 +254,13 @@ class Link(SQLModel, table=True):
         # Each holds all that its batch query asks, so that 50,000 people cost no visit to the rows themselves.
         Index("ix_link_account", "platform", "account_key", "valid_from", "valid_until", "subject_id", "link_id"),
         Index("ix_link_subject", "subject_id", "platform", "state", "valid_until"),
+        # Few links wait at any time, however many there are.
+        Index(
+            "ix_link_give_back",
+            "give_back_at",
+            sqlite_where=text("give_back_at IS NOT NULL"),
+            postgresql_where=text("give_back_at IS NOT NULL"),
+        ),
     )
 
     link_id: str = Field(primary_key=True, max_length=32)
@@ -216,7 +279,21 @@ class Link(SQLModel, table=True):
     lease_holder: str | None = Field(default=None, max_length=64)
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_error: str | None = Field(default=None, max_length=80)
+    # Set while a token of an ended link waits to be given back: when to try next. Each worker moves it before it tries.
+    give_back_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    give_back_tries: int = 0
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class PlatformPin(SQLModel, table=True):
+    """The endpoints of a platform's authorization server as they were when it joined; others are refused from then on."""
+
+    __tablename__ = "platform_pin"
+
+    platform: str = Field(primary_key=True, max_length=64)
+    issuer: str = Field(sa_type=Text)
+    endpoints: str = Field(sa_type=Text, description="the rest of the metadata that is used, as JSON")
+    pinned_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class LinkAttempt(SQLModel, table=True):
@@ -230,6 +307,7 @@ class LinkAttempt(SQLModel, table=True):
     platform: str = Field(max_length=64)
     issuer: str = Field(sa_type=Text)
     redirect_uri: str = Field(sa_type=Text)
+    context: str = Field(default="", max_length=64, description="the registration that began it")
     verifier: bytes
     draft: str = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -1,7 +1,8 @@
 """Sealing of what belongs to a person, under that person's own data key.
 
 I/O: reads `person` once per vault. The data key is wrapped by the key-encryption key and bound to the person's row;
-clearing it erases everything it sealed, in backups of the database too.
+clearing it erases everything it sealed. A backup of the database holds the wrapped key as it was then, which opens
+nothing once the key that wrapped it is destroyed (ADR 0013).
 """
 
 import os

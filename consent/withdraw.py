@@ -1,20 +1,21 @@
 """Ending a grant: one way for the person's withdrawal, a client that gives it up, expiry and the operator.
 
-I/O: `grant_version`, `link`, `access_token`. In one transaction the grant ends, its links close and its tokens die, so
+I/O: `grant_version`, `link`, token and code tables. In one transaction the grant ends, its links close and its tokens die, so
 that no moment exists in which the grant is over and something still works. Telling the platform comes after, from the
 outbox: its being down must not keep a withdrawal from taking effect.
 """
 
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from consent.changes import Change
 from consent.grants import expire_grants, revoke_grant
 from consent.links import LinkState, close_link
-from consent.tables import AccessToken, Link
+from consent.tables import Link
+from consent.tokens import end_tokens_of_grant
 
 
 def withdraw_grant(
@@ -47,11 +48,7 @@ def expire_due(session: Session, *, now: datetime, limit: int = 1000) -> list[Ch
 
 
 def _end_dependants(session: Session, grant_id: str, now: datetime, reason: str) -> list[Change]:
-    session.execute(
-        update(AccessToken)
-        .where(col(AccessToken.grant_id) == grant_id, col(AccessToken.revoked_at).is_(None))
-        .values(revoked_at=now)
-    )
+    end_tokens_of_grant(session, grant_id, now=now)
     query = select(Link).where(col(Link.grant_id) == grant_id, col(Link.state) != LinkState.REVOKED)
     return [
         close_link(session, link_id=link.link_id, subject_id=link.subject_id, now=now, reason=reason)

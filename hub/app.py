@@ -1,17 +1,35 @@
 """The web application: every router on one hub. I/O: HTTP."""
 
-from fastapi import FastAPI, Request, Response
-from starlette.middleware.base import RequestResponseEndpoint
+from functools import partial
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consent.routes import oauth_router
+from consent.stepup import StepUpNeeded
+from hub.api.access import Gate
+from hub.api.account import account_router
 from hub.api.doors import doors_router
+from hub.api.mine import mine_router
 from hub.api.operation import operation_router
 from hub.api.problems import tell_problems
 from hub.api.statements import statements_router
+from hub.changes import log_consent_change
 from hub.context import Hub
 from hub.log.routes import build_log_router
+from hub.portal.authorize import authorize_router
+from hub.portal.care import care_router
+from hub.portal.consents import consents_router
+from hub.portal.data import data_router
 from hub.portal.links import links_router
 from hub.portal.pages import pages_router
+from hub.portal.security import security_router
+from hub.portal.signin import signin_router
+from hub.portal.stepup import stepup_router, tell_step_up
+from hub.staff.door import StaffRefused, tell_refused
+from hub.staff.pages import staff_router
+from hub.staff.signin import staff_signin_router
 from hub.sync.transactions import transactions_of
 
 # Pages are plain HTML of our own: nothing is fetched from elsewhere, nothing runs, nobody may frame them.
@@ -22,31 +40,65 @@ SECURITY_HEADERS = {
     ),
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # Not "no-referrer": under it browsers send our own forms with `Origin: null`, as if from nowhere (Fetch, "append a
+    # request Origin header"), and they would be refused. No other site is told where a person came from.
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
+
+ALWAYS = {**SECURITY_HEADERS, "cache-control": "no-store"}
+# RFC 6797: a browser that was here once over https comes back over https only.
+ONLY_HTTPS = {"strict-transport-security": "max-age=31536000"}
+
+
+class Headers:
+    """Adds the headers that every answer has, where it has none of its own; as plain ASGI, for it runs on each request."""
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self.app = app
+        self.always = ALWAYS | (ONLY_HTTPS if https else {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self.always.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_on if scope["type"] == "http" else send)
 
 
 def create_app(hub: Hub) -> FastAPI:
     """Build the application on an opened hub."""
     app = FastAPI(title="Tanlian", version="0.1.0", docs_url=None, redoc_url=None)
+    gate = Gate(hub)
     app.include_router(
-        oauth_router(issuer=hub.settings.issuer, keyring=hub.ring, transactions=transactions_of(hub), clock=hub.clock)
-    )
+        oauth_router(
+            gate.authority, transactions=transactions_of(hub), clock=hub.clock, note=partial(log_consent_change, hub=hub),
+            certificate=gate.certificate,
+        )
+    )  # fmt: skip
     app.include_router(build_log_router(hub.engine))
     app.include_router(doors_router(hub))
-    app.include_router(statements_router(hub))
+    app.include_router(statements_router(hub, gate))
+    app.include_router(account_router(hub, gate))
+    app.include_router(mine_router(hub, gate))
+    app.include_router(authorize_router(hub, gate.authority))
     app.include_router(operation_router(hub))
     app.include_router(links_router(hub))
+    app.include_router(consents_router(hub))
+    app.include_router(data_router(hub))
+    app.include_router(care_router(hub))
     app.include_router(pages_router(hub))
+    app.include_router(signin_router(hub))
+    app.include_router(stepup_router(hub))
+    app.include_router(security_router(hub))
+    app.include_router(staff_signin_router(hub))
+    app.include_router(staff_router(hub))
+    app.add_exception_handler(StepUpNeeded, tell_step_up)
+    app.add_exception_handler(StaffRefused, tell_refused)
     tell_problems(app, SECURITY_HEADERS)
 
-    @app.middleware("http")
-    async def secure(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        response = await call_next(request)
-        for name, value in SECURITY_HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers.setdefault("cache-control", "no-store")
-        return response
-
+    app.add_middleware(Headers, https=hub.settings.issuer.startswith("https:"))
     return app

@@ -12,9 +12,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from consent.changes import Change
+from consent.receipts import issue_receipt
+from hub.context import Hub
 from hub.log.leaves import Kind, build_leaf
 from hub.log.store import append_leaf
+from hub.sync.outbox import note_for_others
 from hub.sync.tables import ChangeLeaf
+
+KINDS = {"grant": Kind.CONSENT_CHANGED, "link": Kind.LINK_CHANGED, "client": Kind.CLIENT_CHANGED}
 
 
 def log_change(session: Session, kind: Kind, reference: str, at: datetime, fields: Mapping[str, Any]) -> None:
@@ -24,12 +29,32 @@ def log_change(session: Session, kind: Kind, reference: str, at: datetime, field
     session.flush()
 
 
-def log_consent_change(session: Session, change: Change, at: datetime) -> None:
-    """Append the leaf of a change of a grant or a link that consent/ reports."""
-    kind = Kind.LINK_CHANGED if change.what.startswith("link.") else Kind.CONSENT_CHANGED
+def log_consent_change(session: Session, change: Change, at: datetime, *, hub: Hub) -> None:
+    """Do all that a change which consent/ reports entails: the person's receipt, the log's leaf, a note for others.
+
+    The leaf holds the receipt's digest: who has a receipt can show when the hub knew of it, and nobody else can tell
+    whose it is.
+    """
+    kind = KINDS[change.what.partition(".")[0]]
     reference = ":".join([change.what, *(str(value) for _, value in sorted(change.ids.items()))])
     if kind is Kind.LINK_CHANGED:
         # A link can break, be renewed and break again for the same reason.
         reference = f"{reference}:{at.isoformat()}"
-    opaque = {name: sha256(f"{name}:{value}".encode()).hexdigest() for name, value in sorted(change.ids.items())}
-    log_change(session, kind, reference, at, {"what": change.what, "ids": opaque})
+    opaque = {name: _digest(name, value) for name, value in sorted(change.ids.items())}
+    fields: dict[str, Any] = {"what": change.what, "ids": opaque}
+    if change.what.startswith("grant."):
+        grant_id, version = change.ids["grant_id"], int(change.ids["version"])
+        receipt = issue_receipt(session, hub.ring, grant_id=grant_id, version=version, issuer=hub.settings.issuer)
+        if receipt is not None:
+            fields["receipt_digest"] = receipt.digest
+    log_change(session, kind, reference, at, fields)
+    note_for_others(session, hub.ring, change, at)
+
+
+def grant_digest(grant_id: str) -> str:
+    """A grant's random id as leaves name it."""
+    return _digest("grant_id", grant_id)
+
+
+def _digest(name: str, value: str) -> str:
+    return sha256(f"{name}:{value}".encode()).hexdigest()

@@ -2,9 +2,13 @@
 
 import typer
 
-from hub.commands import demo, inspect, operate, people
+from hub.commands import demo, inspect, operate, people, rights
+from hub.commands.bench import bench
 from hub.commands.console import told_errors
+from hub.commands.keys import keys
 from hub.commands.quarantine import quarantine
+from hub.commands.receipts import receipts
+from hub.commands.staff import staff
 
 app = typer.Typer(
     name="tanlian",
@@ -21,13 +25,19 @@ app.command("clear")(inspect.clear)
 app.command("audit")(operate.check)
 app.add_typer(people.participants, name="participants")
 app.add_typer(people.clients, name="clients")
+people.people.command("export")(rights.export)
+people.people.command("erase")(rights.erase)
 app.add_typer(people.people, name="people")
+app.add_typer(receipts, name="receipts")
+app.add_typer(staff, name="staff")
 app.add_typer(inspect.connectors, name="connectors")
 app.add_typer(inspect.mappings, name="mappings")
 app.add_typer(inspect.standards, name="standards")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(operate.window, name="window")
 app.add_typer(operate.log, name="log")
+app.add_typer(bench, name="bench")
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

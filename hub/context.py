@@ -7,7 +7,9 @@ from sqlalchemy import Engine
 from consent.keyring import KeyRing, load_keyring
 from hub.clock import Clock, system_clock
 from hub.db import make_engine
+from hub.errors import UsageProblem
 from hub.settings import Settings
+from mappings import MappingError, use_mappings_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +22,21 @@ class Hub:
     clock: Clock
 
 
+def find_mappings(settings: Settings) -> None:
+    """Let this process know the operator's own mappings too; raises UsageProblem."""
+    try:
+        use_mappings_from(settings.mappings_dir)
+    except MappingError as cause:
+        raise UsageProblem(f"TANLIAN_MAPPINGS_DIR: {cause}") from cause
+
+
 def open_hub(settings: Settings | None = None, *, clock: Clock = system_clock) -> Hub:
-    """Open the database and load (or first create) the keys that the settings name."""
+    """Open the database, load (or first create) the keys and find the mappings that the settings name.
+
+    Raises:
+        UsageProblem: the directory of mappings cannot be used.
+    """
     settings = settings or Settings()
+    find_mappings(settings)
     ring = load_keyring(settings.keys_dir)
     return Hub(settings=settings, engine=make_engine(settings.database_url), ring=ring, clock=clock)

@@ -114,7 +114,11 @@ def load_frame(session: Session, sql: str, schema: dict[str, Any], **params: Any
 
 
 def load_by_ids(
-    session: Session, sql: str, schema: dict[str, Any], ids: Sequence[int] | Sequence[str], **params: Any
+    session: Session,
+    sql: str,
+    schema: dict[str, Any],
+    ids: Sequence[int] | Sequence[str] | Sequence[bytes],
+    **params: Any,
 ) -> pl.DataFrame:
     """Run a SELECT whose text holds `IN :ids` for as many ids as there are, in bounded statements."""
     statement = text(sql).bindparams(bindparam("ids", expanding=True))

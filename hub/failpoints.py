@@ -16,7 +16,12 @@ POINTS = frozenset(
         "clear.after_commit",
         "replay.before_commit",
         "seal.after_commit",
+        "erase.before_destroying",
+        "erase.before_commit",
         "hold.before_commit",
+        "keys.after_leaf",
+        "keys.after_file",
+        "keys.after_rows",
         "log.after_assign",
         "log.before_commit",
     }

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from connectors.base import Fetcher, Receiver, Stop
+from connectors.base import Description, Fetcher, Receiver, Stop, Transport
 from connectors.egress import Origin
 from connectors.registry import build
 from consent.keyring import KeyRing
@@ -27,7 +27,7 @@ from hub.changes import log_change
 from hub.errors import NotFound, UsageProblem
 from hub.log.leaves import Kind
 from hub.sync.tables import Participant
-from mappings import MappingError, load_mapping
+from mappings import Mapping, MappingError, load_mapping
 from standards.behaviours import accepted_behaviours
 
 ID = r"[a-z][a-z0-9-]{1,31}"
@@ -47,9 +47,19 @@ class OAuthConfiguration(BaseModel):
 
     issuer: str
     client_id: str
-    client_secret: str = Field(repr=False)
+    client_auth: Literal["client_secret_basic", "private_key_jwt"] = "client_secret_basic"
+    client_secret: str | None = Field(default=None, min_length=1, repr=False)
     scopes: list[str] = Field(min_length=1)
-    account_from: str = "userinfo.sub"
+    account_from: str = Field(default="userinfo.sub", pattern=r"^(userinfo|token)\.[A-Za-z0-9_]{1,64}$")
+    par: bool = Field(default=False, description="push the request (RFC 9126)")
+    dpop: bool = Field(default=False, description="bind tokens to a key of the hub (RFC 9449)")
+
+    @model_validator(mode="after")
+    def _secret_fits(self) -> Self:
+        """A secret that is not used must not lie about; a missing one must not turn into another method unasked."""
+        if (self.client_secret is not None) != (self.client_auth == "client_secret_basic"):
+            raise ValueError("client_secret belongs to client_secret_basic, and only to that")
+        return self
 
 
 class ParticipantDocument(BaseModel):
@@ -71,6 +81,7 @@ class ParticipantDocument(BaseModel):
     device_code: bool = Field(default=False, description="links by the platform's own code (WeChat mini-program)")
     allow_loopback: bool = False
     statement_url: str | None = None
+    webhook_url: str | None = Field(default=None, description="where the hub tells that an account is no longer linked")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,23 +105,29 @@ def parse_document(text: str | bytes) -> ParticipantDocument:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in cause.errors())
         raise UsageProblem(f"the participant file is not valid: {wrong}") from None
     try:
-        load_mapping(document.mapping)
+        mapping = load_mapping(document.mapping)
         connector = build(document.connector, document.connector_config, document.secrets)
     except (MappingError, ValueError, KeyError) as cause:
         raise UsageProblem(f"participant {document.id}: {cause}") from cause
-    for fault in _faults(document, connector.describe().streams):
+    for fault in _faults(document, connector.describe(), mapping):
         raise UsageProblem(f"participant {document.id}: {fault}")
     return document
 
 
-def _faults(document: ParticipantDocument, streams: tuple[str, ...]) -> Iterator[str]:
+def _faults(document: ParticipantDocument, told: Description, mapping: Mapping) -> Iterator[str]:
     """Find what each field alone cannot show: a word that nobody knows, an address that may never be called."""
-    if document.stream not in streams:
-        yield f"field 'stream': the connector {document.connector} has {', '.join(streams)}"
+    if document.stream not in told.streams:
+        yield f"field 'stream': the connector {document.connector} has {', '.join(told.streams)}"
+    if mapping.needs_link and told.transport is not Transport.PULL:
+        yield f"field 'mapping': its rows do not say whose they are, and {document.connector} asks for nobody's"
     for code in document.behaviours:
         if code not in accepted_behaviours():
             yield f"field 'behaviours': there is no behaviour {code!r}"
-    addresses = {"statement_url": document.statement_url, "oauth.issuer": document.oauth and document.oauth.issuer}
+    addresses = {
+        "statement_url": document.statement_url,
+        "webhook_url": document.webhook_url,
+        "oauth.issuer": document.oauth and document.oauth.issuer,
+    }
     for name, url in addresses.items():
         try:
             Origin.parse(url or "https://none.example", allow_loopback=document.allow_loopback)

@@ -14,7 +14,7 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from connectors.base import Delivery, Outcome
-from consent.grants import Purpose
+from consent.terms import Purpose
 from hub.changes import log_change
 from hub.clearing import store as clearing_store
 from hub.clearing.deciding import NO_LAST_SEQ, Decided, credit, decide, observe_window

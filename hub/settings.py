@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     allow_loopback: bool = Field(
         default=False, description="participants may mark loopback origins (sandbox and tests only)"
     )
+    mappings_dir: Path | None = Field(default=None, description="the operator's own mapping files, beside the hub's")
     methodology: str = "hub-2026.1"
     max_body_bytes: int = 16 * 1024 * 1024
     max_rows_per_delivery: int = 100_000
@@ -35,3 +36,23 @@ class Settings(BaseSettings):
     lease: timedelta = Field(default=timedelta(seconds=60), description="how long a worker may keep a link unheard")
     max_pages_per_fetch: int = 10_000
     clear_group_records: int = Field(default=400_000, description="about how many records one clearing step holds")
+    session_idle: timedelta = Field(
+        default=timedelta(hours=1), description="a person who does nothing for so long has to sign in again"
+    )
+    trusted_proxies: int = Field(
+        default=0, ge=0, le=10, description="how many proxies of the operator's own add to X-Forwarded-For"
+    )
+    dpop_nonce: bool = Field(default=True, description="proofs of keys need a fresh nonce of this server")
+    trusted_registries: Path | None = Field(
+        default=None, description="JSON file: issuer of software statements -> its JWKS; without it nobody registers"
+    )
+    client_certificate_header: str | None = Field(
+        default=None,
+        description="header in which the operator's own proxy tells the client's TLS certificate (RFC 9440)",
+    )
+    ask_again_after: timedelta = Field(
+        default=timedelta(days=1), description="a recipient that was refused may not ask the same person again sooner"
+    )
+    key_overlap: timedelta = Field(
+        default=timedelta(days=1), description="a new signing key is published this long before it signs"
+    )

@@ -20,11 +20,14 @@ from hub.clearing.windows import find_open_window
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.errors import Busy
+from hub.keys.rotation import let_due_keys_sign
 from hub.log.sequencer import Sequencer
 from hub.log_signing import log_signer
 from hub.pipeline import clear_dirty, clear_sealed, seal_window
+from hub.staff.sessions import purge_staff
 from hub.sync.fetching import POLL, fetch_next
-from hub.sync.giving_back import GivingBack
+from hub.sync.giving_back import give_back
+from hub.sync.webhooks import deliver_webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +66,10 @@ class Worker:
             Job(name="seal", run=self._seal, every=SOON),
             Job(name="clear_sealed", run=self._clear_sealed),
             Job(name="sign", run=self._sign, every=SOON),
+            Job(name="keys", run=self._keys, every=SELDOM),
             Job(name="expire", run=self._expire, every=SELDOM),
-            Job(name="give_back", run=GivingBack(hub).run, every=SELDOM),
+            Job(name="give_back", run=self._give_back, every=SELDOM),
+            Job(name="webhooks", run=self._webhooks, every=SOON),
         )
         self._next_run = dict.fromkeys((job.name for job in self.jobs), hub.clock())
 
@@ -117,14 +122,24 @@ class Worker:
         done = self._sequencer.run_once(self.hub.clock())
         return done.assigned > 0 or done.more
 
+    def _give_back(self) -> bool:
+        return give_back(self.hub)
+
+    def _webhooks(self) -> bool:
+        return deliver_webhooks(self.hub)
+
+    def _keys(self) -> bool:
+        return let_due_keys_sign(self.hub)
+
     def _expire(self) -> bool:
         now = self.hub.clock()
         with writing(self.hub.engine) as session:
             changes = expire_due(session, now=now)
             for change in changes:
-                log_consent_change(session, change, now)
+                log_consent_change(session, change, now, hub=self.hub)
             if now >= self._purge_at:
                 purge_ended(session, now=now)
+                purge_staff(session, now=now)
                 self._purge_at = now + PURGE_EVERY
         return bool(changes)
 

@@ -4,7 +4,7 @@ The person is not known here, and neither are network, clock and database.
 """
 
 from mappings.keep import kept_payloads
-from mappings.load import list_mappings, load_mapping, parse_mapping
+from mappings.load import list_mappings, load_mapping, parse_mapping, use_mappings_from
 from mappings.model import Mapping
 from mappings.reasons import Reason
 from mappings.section import MappingError
@@ -22,4 +22,5 @@ __all__ = [
     "load_mapping",
     "parse_mapping",
     "translate",
+    "use_mappings_from",
 ]

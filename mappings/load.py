@@ -1,4 +1,8 @@
-"""Mapping files to checked mappings. I/O: reads the package's own files below `mappings/files/`."""
+"""Mapping files to checked mappings. I/O: reads the package's own files and those of the operator's directory.
+
+The directory is named once, at start. A mapping that comes with the hub cannot be replaced by a file of the same name:
+its name stands in records and in the log, and has to mean the same rules at every hub.
+"""
 
 import re
 import tomllib
@@ -16,6 +20,7 @@ from mappings.vocabulary import FIELDS, REQUIRED, parse_case, parse_condition
 from standards.canonical import digest
 
 FILES = File(__file__).parent / "files"
+_added: dict[str, File] = {}  # by name, the operator's own files
 _NAME = re.compile(r"([a-z][a-z0-9-]{1,31})\.([a-z][a-z0-9_]{0,31})\.v([1-9][0-9]{0,3})", re.ASCII)
 
 
@@ -28,12 +33,37 @@ def load_mapping(name: str) -> Mapping:
     """
     if name not in list_mappings():
         raise MappingError(f"{name!r}: there is no such mapping; there are {', '.join(list_mappings())}")
-    return parse_mapping(name, (FILES / f"{name}.toml").read_bytes())
+    return parse_mapping(name, _added.get(name, FILES / f"{name}.toml").read_bytes())
 
 
 def list_mappings() -> tuple[str, ...]:
-    """Return the ids of all mappings that come with the hub, in order."""
-    return tuple(sorted(file.name.removesuffix(".toml") for file in FILES.glob("*.toml")))
+    """Return the ids of all mappings, those that come with the hub and those that were added, in order."""
+    return tuple(sorted({*_names_in(FILES), *_added}))
+
+
+def use_mappings_from(directory: File | None) -> None:
+    """Add the operator's own mapping files; None takes away what was added before. To be called once, at start.
+
+    Raises:
+        MappingError: there is no such directory, or a file in it has the name of a mapping that comes with the hub or
+            breaks the rules: found out now and not with the first record.
+    """
+    found: dict[str, File] = {}
+    if directory is not None:
+        if not directory.is_dir():
+            raise MappingError(f"{directory}: there is no such directory of mappings")
+        found = {name: directory / f"{name}.toml" for name in _names_in(directory)}
+    if shadowed := sorted(found.keys() & set(_names_in(FILES))):
+        raise MappingError(f"{shadowed[0]}.toml: a mapping of this name comes with the hub and cannot be replaced")
+    for name, file in found.items():
+        parse_mapping(name, file.read_bytes())
+    _added.clear()
+    _added.update(found)
+    load_mapping.cache_clear()
+
+
+def _names_in(directory: File) -> list[str]:
+    return [file.name.removesuffix(".toml") for file in directory.glob("*.toml")]
 
 
 def parse_mapping(name: str, content: bytes) -> Mapping:

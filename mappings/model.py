@@ -205,3 +205,8 @@ class Mapping:
     fields: MappingProxyType[str, tuple[Case, ...]]
     tree: Tree
     """Of all paths in `keep`, which contain all that fields and conditions read."""
+
+    @property
+    def needs_link(self) -> bool:
+        """Tell whether the rows do not say whose they are: only the link through which they were fetched does."""
+        return any(isinstance(case.transform, Link) for case in self.fields.get("account", ()))

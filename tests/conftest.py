@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import Engine
+from tests_support import secrets_in_logs
 from tests_support.postgres import Cluster, find_binaries
 
 from consent.keyring import load_keyring
@@ -23,16 +24,19 @@ from hub.settings import Settings
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 BINARIES = find_binaries()
+CHROMIUM = shutil.which("chromium")
 DATABASES = ["sqlite", "postgresql"] if BINARIES else ["sqlite"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not BINARIES:
         terminalreporter.write_line("PostgreSQL's server binaries were not found: only the SQLite half was run")
+    if not CHROMIUM:
+        terminalreporter.write_line("Chromium was not found: passkeys were not tried in a real browser")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if os.environ.get("TANLIAN_FAIL_ON_SKIP") and not BINARIES:
+    if os.environ.get("TANLIAN_FAIL_ON_SKIP") and not (BINARIES and CHROMIUM):
         session.exitstatus = 1
 
 
@@ -43,6 +47,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and nothing may be skipped here"
     return report
+
+
+secrets_in_logs.install()
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_in_logs() -> Iterator[None]:
+    """Every test of the suite is also one of what the hub writes to its log."""
+    secrets_in_logs.WATCH.lines.clear()
+    yield
+    assert secrets_in_logs.WATCH.leaked() == []
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,12 @@
 """Health, readiness and metrics. I/O: HTTP, the database."""
 
+from dataclasses import dataclass
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from hub.context import Hub
 from hub.db import reading
@@ -17,6 +20,25 @@ COUNTED = {
     "tanlian_dirty_subjects": ("people waiting for clearing", "SELECT COUNT(*) FROM dirty_subject"),
     "tanlian_open_links": ("links in force", "SELECT COUNT(*) FROM link WHERE valid_until IS NULL"),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One figure of the running hub: a count, and what it counts."""
+
+    name: str
+    meaning: str
+    value: int
+
+
+def load_figures(session: Session) -> list[Figure]:
+    """Return what is told to Prometheus and to operators, in that order."""
+    counted = [
+        Figure(name=name, meaning=meaning, value=int(session.execute(text(sql)).scalar_one()))
+        for name, (meaning, sql) in COUNTED.items()
+    ]
+    waiting = load_backlog(session).count
+    return [*counted, Figure(name="tanlian_log_waiting", meaning="leaves that no checkpoint covers yet", value=waiting)]
 
 
 def operation_router(hub: Hub) -> APIRouter:
@@ -47,12 +69,10 @@ def operation_router(hub: Hub) -> APIRouter:
         registry = CollectorRegistry()
         try:
             with reading(hub.engine) as session:
-                for name, (meaning, sql) in COUNTED.items():
-                    Gauge(name, meaning, registry=registry).set(session.execute(text(sql)).scalar_one())
-                waiting = load_backlog(session).count
+                for figure in load_figures(session):
+                    Gauge(figure.name, figure.meaning, registry=registry).set(figure.value)
         except SQLAlchemyError:
             raise Busy("the database is away or needs `tanlian migrate`") from None
-        Gauge("tanlian_log_waiting", "leaves that no checkpoint covers yet", registry=registry).set(waiting)
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -6,10 +6,10 @@ Access by a client-credentials token of a client that acts for the participant; 
 from typing import Annotated, Any
 
 import polars as pl
-from fastapi import APIRouter, Header, HTTPException, Path, Request
+from fastapi import APIRouter, HTTPException, Path, Request
 from starlette.concurrency import run_in_threadpool
 
-from consent.tokens import TokenInfo, TokenRefused, require_token
+from hub.api.access import Gate
 from hub.api.bodies import read_bounded
 from hub.clearing.reconcile import load_statement
 from hub.clearing.tables import ClearingWindow
@@ -18,18 +18,17 @@ from hub.db import reading
 from hub.errors import NotFound
 from hub.sync.statements import Statement, parse_statement, record_statement
 
-Authorization = Annotated[str | None, Header()]
 Window = Annotated[int, Path(ge=1, lt=2**31, description="the window's number")]
 
 
-def statements_router(hub: Hub) -> APIRouter:
+def statements_router(hub: Hub, gate: Gate) -> APIRouter:
     """Build the router."""
     router = APIRouter(prefix="/v1", tags=["statements"])
 
     @router.get("/statements/{window}")
-    def ours(window: Window, authorization: Authorization = None) -> dict[str, object]:
+    def ours(request: Request, window: Window) -> dict[str, object]:
         """Give the hub's side: the deliveries of this platform that fell into the window."""
-        platform = _platform(hub, authorization)
+        platform = _platform(gate, request)
         with reading(hub.engine) as session:
             if session.get(ClearingWindow, window) is None:
                 raise NotFound(f"there is no window {window}")
@@ -37,9 +36,9 @@ def statements_router(hub: Hub) -> APIRouter:
         return {"window": window, "deliveries": statement.to_dicts()}
 
     @router.post("/statements/{window}", openapi_extra=_described())
-    async def theirs(request: Request, window: Window, authorization: Authorization = None) -> dict[str, object]:
+    async def theirs(request: Request, window: Window) -> dict[str, object]:
         """Compare the platform's side with ours; the answer is every difference with its type."""
-        platform = await run_in_threadpool(_platform, hub, authorization)
+        platform = await run_in_threadpool(_platform, gate, request)
         body = await read_bounded(request, hub.settings.max_body_bytes)
         return await run_in_threadpool(_compare, hub, window, platform, body)
 
@@ -52,13 +51,8 @@ def _compare(hub: Hub, window: int, platform: str, body: bytes) -> dict[str, Any
     return {"window": window, "breaks": compared.breaks.to_dicts()}
 
 
-def _platform(hub: Hub, authorization: str | None) -> str:
-    try:
-        with reading(hub.engine) as session:
-            token: TokenInfo = require_token(session, authorization, scope="records:write", now=hub.clock())
-    except TokenRefused as refused:
-        challenge = {"www-authenticate": refused.challenge}
-        raise HTTPException(refused.status, "a token with scope records:write is needed", challenge) from None
+def _platform(gate: Gate, request: Request) -> str:
+    token = gate.enter(gate.call(request), "records:write")
     if token.participant is None:
         raise HTTPException(403, "this client acts for no participant")
     return token.participant

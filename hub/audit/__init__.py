@@ -1,6 +1,6 @@
 """Does this database keep the product's invariants? I/O: reads the database; changes nothing.
 
-    checks.py (which checks there are) -> ledger, events, records, consents, changes, log, windows, links, privacy
+    checks.py (which checks there are) -> ledger, events, records, consents, decisions, changes, log, windows, links, privacy
 
 Everything is recomputed from the tables and the standards by statements of the audit's own, so a mistake in what writes
 is not repeated here. All checks look at one snapshot, so a hub at work can be audited.

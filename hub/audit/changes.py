@@ -34,6 +34,11 @@ _CHANGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "SELECT window_id FROM clearing_window WHERE final_at IS NOT NULL ORDER BY window_id",
     ),
     (
+        "staff action",
+        ("access.made",),
+        "SELECT action_id FROM staff_action ORDER BY action_id",
+    ),
+    (
         "comparison",
         ("reconciliation.done",),
         "SELECT window_id || ':' || platform || ':' FROM reconciliation ORDER BY window_id, platform",
@@ -51,7 +56,9 @@ def changes_have_leaves(books: Books) -> Finding:
             changes += 1
             if str(reference) not in begins:
                 wrong.add(f"{what} {str(reference).rstrip(':')} has no leaf")
-    for what, reference, has_leaf in (*_groups(books), *_grants(books), *_links(books), *_participants(books)):
+    for what, reference, has_leaf in (
+        *_groups(books), *_grants(books), *_links(books), *_participants(books), *_erasures(books), *_keys(books),
+    ):  # fmt: skip
         changes += 1
         if not has_leaf:
             wrong.add(f"{what} {reference} has no leaf")
@@ -124,6 +131,22 @@ def _links(books: Books) -> Iterator[tuple[str, str, bool]]:
         yield "opening of link", link, link in opened
         if is_closed:
             yield "end of link", link, link in closed
+
+
+def _keys(books: Books) -> Iterator[tuple[str, str, bool]]:
+    """The first key of each kind came with the installation; every later one is a rotation."""
+    known = {_up_to_second_colon(reference) for reference in _references(books, "key.rotated")}
+    for name in books.hub.ring.keys.names:
+        key, is_key = name.removesuffix(".key"), name.endswith(".key") and not name.startswith("client-")
+        if is_key and not key.endswith("-0001"):
+            yield "key", key, f"added:{key}:" in known
+
+
+def _erasures(books: Books) -> Iterator[tuple[str, str, bool]]:
+    """The reference is the person, who is not named in a report."""
+    known = set(_references(books, "subject.erased"))
+    for (subject,) in books.rows("SELECT subject_id FROM person WHERE erased_at IS NOT NULL ORDER BY subject_id"):
+        yield "erasure of", "somebody", str(subject) in known
 
 
 def _participants(books: Books) -> Iterator[tuple[str, str, bool]]:

@@ -6,7 +6,7 @@ Invariant 6, that an error answer changes nothing, leaves no trace to audit: tes
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hub.audit import changes, consents, events, ledger, links, log, privacy, records, windows
+from hub.audit import changes, consents, decisions, erasure, events, ledger, links, log, privacy, records, windows
 from hub.audit.books import Books
 from hub.audit.report import Finding
 
@@ -49,6 +49,11 @@ CHECKS = (
     Rule(invariant=9, name="nothing was cleared without consent", find=consents.cleared_as_allowed),
     Rule(invariant=9, name="nothing was credited without consent", find=consents.credited_as_allowed),
     Rule(invariant=9, name="the guard asks the latest grants", find=consents.guard_reads_the_latest),
+    Rule(
+        invariant=9, name="sensitive classes were decided on their own", find=decisions.sensitive_classes_were_decided
+    ),
+    Rule(invariant=9, name="every decision has its receipt", find=decisions.decisions_have_receipts),
+    Rule(invariant=9, name="guardians decided for children", find=decisions.guardians_spoke_for_children),
     Rule(invariant=10, name="every change has a leaf", find=changes.changes_have_leaves),
     Rule(invariant=10, name="every remembered leaf is in the log", find=changes.leaves_are_there),
     Rule(invariant=10, name="the log is dense", find=log.log_is_dense),
@@ -60,6 +65,11 @@ CHECKS = (
     Rule(invariant=11, name="a record belongs to the owner then", find=links.records_belong_to_owners),
     Rule(invariant=12, name="the log names nobody", find=privacy.leaves_name_nobody),
     Rule(invariant=12, name="personal columns are sealed", find=privacy.sealed_columns_are_sealed),
+    Rule(invariant=12, name="sealed columns open with a key at hand", find=privacy.seals_name_known_keys),
     Rule(invariant=12, name="refused rows keep nothing", find=privacy.refused_rows_keep_nothing),
-    Rule(invariant=12, name="who was erased is gone", find=privacy.erased_people_are_gone),
+    Rule(invariant=12, name="who was erased is gone", find=erasure.erased_people_are_gone),
+    Rule(invariant=12, name="who was erased left nothing open", find=erasure.erased_people_left_nothing_open),
+    Rule(invariant=12, name="records of the erased are empty", find=erasure.erased_records_are_empty),
+    Rule(invariant=12, name="records of the erased never count again", find=erasure.erased_records_are_spent),
+    Rule(invariant=12, name="only the erased forfeit, and all they have", find=erasure.only_the_erased_forfeit),
 )

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from hub.audit.books import FOREVER_US, Books
+from hub.audit.erasure import DAY_US, ERASED
 from hub.audit.report import Finding, Offenders
 from standards.canonical import BUCKETS
 
@@ -170,14 +171,19 @@ def without_consent(books: Books, acts: pl.DataFrame, purpose: str, name: str) -
     if acts.is_empty():
         return acts.select(name)
     allowing = _versions_for(books, acts, purpose)
+    # Of an act of somebody who was erased only the day is known: it was allowed if it was at any time of that day.
+    erased = books.frame(f"SELECT subject_id FROM {ERASED} x", {"subject_id": pl.Int64()})["subject_id"]
+    may_be_later = pl.when(pl.col("subject_id").is_in(erased.implode())).then(DAY_US - 1).otherwise(0)
     pairs = acts.select(
-        name, "subject_id", "platform", "behaviour", "start_us", at=pl.concat_list("first_us", "last_us")
-    )
+        name, "subject_id", "platform", "behaviour", "start_us", at=pl.concat_list("first_us", "last_us"),
+        latest_us=pl.col("start_us") + may_be_later,
+    )  # fmt: skip
     pairs = pairs.explode("at").join(allowing, on=["subject_id", "platform"], how="inner")
     allowed = pairs.filter(
         pl.col("at").is_between("created_us", "replaced_us")
         & pl.col("at").is_between("from_us", "until_us", closed="left")
-        & pl.col("start_us").is_between("from_us", "until_us", closed="left")
+        & (pl.col("latest_us") >= pl.col("from_us"))
+        & (pl.col("start_us") < pl.col("until_us"))
     )
     words = allowed.select("behaviours").unique()
     words = words.with_columns(behaviour=pl.col("behaviours").str.json_decode(_WORDS)).explode("behaviour")

@@ -4,7 +4,7 @@ from hub.audit.books import Books
 from hub.audit.report import Finding, Offenders
 
 USED = ("redeemed", "transferred", "retired")
-ACCOUNT_KINDS = ("activity", "pending", "held", "reserved", *USED)
+ACCOUNT_KINDS = ("activity", "pending", "held", "reserved", "forfeited", *USED)
 
 
 def entries_sum_to_zero(books: Books) -> Finding:
@@ -47,13 +47,13 @@ def postings_are_placed(books: Books) -> Finding:
 
 
 def only_events_make_grams(books: Books) -> Finding:
-    """Look for entries beside issues and reversals that make grams, or holds that give one person's to another."""
+    """Look for entries beside issues and reversals that make grams, or give one person's to another without a use."""
     wrong = Offenders()
     others = "e.kind NOT IN ('issue', 'reverse')"
     for (entry,) in books.rows(
         "SELECT DISTINCT entry_id FROM (SELECT p.entry_id FROM posting p "
         "JOIN journal_entry e ON e.entry_id = p.entry_id JOIN account a ON a.account_id = p.account_id "
-        f"WHERE {others} AND (a.kind = 'activity' OR e.kind = 'hold') "
+        f"WHERE {others} AND (a.kind = 'activity' OR e.kind IN ('hold', 'forfeit')) "
         "GROUP BY p.entry_id, a.subject_id, p.window_id, p.vintage HAVING SUM(p.mg) <> 0) x ORDER BY entry_id"
     ):
         wrong.add(f"entry {entry} makes, removes or moves grams without an event")

@@ -3,6 +3,7 @@
 import polars as pl
 
 from hub.audit.books import FOREVER_US, Books
+from hub.audit.erasure import DAY_US, ERASED
 from hub.audit.report import Finding, Offenders
 
 _LINK = {
@@ -38,7 +39,9 @@ def records_belong_to_owners(books: Books) -> Finding:
     for (record,) in books.rows(
         "SELECT s.record_id FROM source_record s JOIN reduction_record r ON r.record_id = s.record_id "
         "LEFT JOIN link l ON l.link_id = s.link_id AND l.subject_id = s.subject_id AND l.platform = s.platform "
-        f"AND {begin} <= r.start_us AND r.start_us < COALESCE({end}, {FOREVER_US}) "
+        # Of an act of somebody who was erased only the day is known.
+        f"AND {begin} <= r.start_us + CASE WHEN s.subject_id IN {ERASED} THEN {DAY_US - 1} ELSE 0 END "
+        f"AND r.start_us < COALESCE({end}, {FOREVER_US}) "
         "WHERE l.link_id IS NULL ORDER BY s.record_id"
     ):
         wrong.add(f"record {record} does not belong to the owner of its account at the time of the act")

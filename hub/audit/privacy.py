@@ -6,25 +6,34 @@ from collections.abc import Iterator
 from typing import Any
 
 from consent.guard import Refusal
-from consent.seal import FORMAT
+from consent.seal import FORMAT, header
 from hub.audit.bodies import all_bodies
 from hub.audit.books import Books
+from hub.audit.erasure import ERASED
 from hub.audit.report import Finding, Offenders
+from hub.keys.columns import RING_COLUMNS
 from hub.log.leaves import Kind
+from hub.records.naming import SPENT
 
 SEALED = (
     ("person", "data_key", "1"),
+    ("person", "born_sealed", "1"),
     ("source_record", "payload", "record_id"),
     ("quarantined", "payload", "quarantine_id"),
+    ("receipt", "jws_sealed", "receipt_id"),
     ("link", "account_sealed", "link_id"),
     ("link", "token_sealed", "link_id"),
     ("link_attempt", "verifier", "1"),
     ("participant", "configuration", "participant_id"),
     ("sync_state", "cursor", "platform"),
 )
-_NO_CONSENT = ("unknown_account", *(refusal.value for refusal in Refusal))
+# Columns that may not be null, and are empty where their person was erased.
+_EMPTIED = {("source_record", "payload"), ("link", "account_sealed"), ("receipt", "jws_sealed")}
+_NO_CONSENT = ("unknown_account", SPENT, *(refusal.value for refusal in Refusal))
 # Words of the hub's own that stand in leaves; a person may happen to be called so.
-_WORDS = re.compile(r"tanlian/1|(?:grant|link|client)\.[a-z_]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z")
+_WORDS = re.compile(
+    r"tanlian/1|(?:kek|log|oauth|hmac-pairwise)-[0-9]{4}|(?:grant|link|client|staff)\.[a-z_]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z"
+)
 _TOKENS = re.compile(r"[^\s\"',:;/|=()\[\]{}<>]+")
 _NUMBERS = ("_count", "_bytes", "_size", "_mg")
 
@@ -48,13 +57,30 @@ def sealed_columns_are_sealed(books: Books) -> Finding:
     wrong, values = Offenders(), 0
     for table, column, key in SEALED:
         values += books.count(f"{table} WHERE {column} IS NOT NULL")
+        emptied = f"AND NOT (length({column}) = 0 AND subject_id IN {ERASED}) " if (table, column) in _EMPTIED else ""
         for (row,) in books.rows(
             f"SELECT {key} FROM {table} WHERE {column} IS NOT NULL AND "
-            f"(substr({column}, 1, 2) <> :format OR length({column}) < 31) ORDER BY {key}",
+            f"(substr({column}, 1, 2) <> :format OR length({column}) < 31) {emptied}ORDER BY {key}",
             format=FORMAT,
         ):
             wrong.add(f"{table}.{column} is in the open" + ("" if key == "1" else f" ({row})"))
     return Finding(figure=f"{values:,} sealed values", wrong=wrong)
+
+
+def seals_name_known_keys(books: Books) -> Finding:
+    """Look for values that no key of the ring opens: the key was retired too early, or the value is forged."""
+    wrong, values = Offenders(), 0
+    heads = {f"head{number}": header(key.key_id) for number, key in enumerate(books.hub.ring.encryption)}
+    for column in RING_COLUMNS:
+        sealed = f"{column.table} WHERE length({column.column}) > 0"
+        values += books.count(sealed)
+        known = " OR ".join(f"substr({column.column}, 1, {len(head)}) = :{name}" for name, head in heads.items())
+        # What is in the open is found by the check before this one.
+        lost = books.count(
+            f"{sealed} AND substr({column.column}, 1, 2) = :format AND NOT ({known})", format=FORMAT, **heads
+        )
+        wrong.add_all(f"{column.table}.{column.column} is sealed by an unknown key" for _ in range(lost))
+    return Finding(figure=f"{values:,} values under {len(heads):,} keys", wrong=wrong)
 
 
 def refused_rows_keep_nothing(books: Books) -> Finding:
@@ -68,17 +94,6 @@ def refused_rows_keep_nothing(books: Books) -> Finding:
         wrong.add(f"row {row}, refused for {reason}, keeps a payload")
     refused = books.count(f"quarantined WHERE reason IN ({reasons})")
     return Finding(figure=f"{refused:,} refused rows of {books.count('quarantined'):,} set aside", wrong=wrong)
-
-
-def erased_people_are_gone(books: Books) -> Finding:
-    """Look for erased people whose name, password or key is still there."""
-    left = books.count(
-        "person WHERE erased_at IS NOT NULL AND (username IS NOT NULL OR display_name IS NOT NULL "
-        "OR password_hash IS NOT NULL OR data_key IS NOT NULL)"
-    )
-    wrong = Offenders()
-    wrong.add_all("an erased person still has a name, a password or a key" for _ in range(left))
-    return Finding(figure=f"{books.count('person WHERE erased_at IS NOT NULL'):,} erased people", wrong=wrong)
 
 
 def _secrets(books: Books) -> dict[str, str]:
@@ -97,6 +112,7 @@ def _secrets(books: Books) -> dict[str, str]:
 def _public_words(books: Books) -> frozenset[str]:
     """Words that leaves are made of whatever people are called."""
     words = {str(kind) for kind in Kind} | {"matched", "breaks", "active", "suspended"}
+    words |= {"key-encryption", "signing", "log", "pairwise", "added", "in_use", "retired"}
     for sql in (
         "SELECT participant_id FROM participant",
         "SELECT DISTINCT platform FROM batch",

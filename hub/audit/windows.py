@@ -67,23 +67,29 @@ def final_roots_recompute(books: Books) -> Finding:
 
 
 def batches_commit_to_records(books: Books) -> Finding:
-    """Compute the root over every batch's records anew and set it against the batch and the log."""
-    wrong, records = Offenders(), 0
+    """Compute the root over every batch's records anew and set it against the batch and the log.
+
+    The digests of erased people's records are destroyed, so a batch that brought one can only be counted.
+    """
+    wrong, records, emptied = Offenders(), 0, 0
     logged = {
         reference: body
         for origin in ("received", "fetched", "replayed")
         for reference, body in leaf_bodies(books, f"batch.{origin}").items()
     }
     rows = books.rows(
-        "SELECT b.batch_id, b.accepted, b.records_root, s.digest FROM batch b "
-        "LEFT JOIN source_record s ON s.batch_id = b.batch_id ORDER BY b.batch_id, s.record_id"
+        "SELECT b.batch_id, b.accepted, b.records_root, s.digest, CASE WHEN p.erased_at IS NULL THEN 0 ELSE 1 END "
+        "FROM batch b LEFT JOIN source_record s ON s.batch_id = b.batch_id "
+        "LEFT JOIN person p ON p.subject_id = s.subject_id ORDER BY b.batch_id, s.record_id"
     )
     for batch, group in groupby(rows, key=itemgetter(0)):
         told = list(group)
-        digests = [bytes(digest) for _, _, _, digest in told if digest is not None]
+        digests = [bytes(row[3]) for row in told if row[3] is not None]
+        is_emptied = any(row[4] for row in told)
+        emptied += is_emptied
         records += len(digests)
         accepted, root = told[0][1], bytes(told[0][2])
-        anew = merkle_root(digests)
+        anew = root if is_emptied else merkle_root(digests)
         if len(digests) != accepted or anew != root:
             wrong.add(f"batch {batch}: its records are not those that it committed to")
         body = logged.get(f"{batch}")
@@ -94,7 +100,8 @@ def batches_commit_to_records(books: Books) -> Finding:
         "WHERE b.batch_id IS NULL ORDER BY s.record_id"
     ):
         wrong.add(f"record {record} is of no batch")
-    return Finding(figure=f"{books.count('batch'):,} batches with {records:,} records", wrong=wrong)
+    figure = f"{books.count('batch'):,} batches with {records:,} records, {emptied:,} batches with erased ones"
+    return Finding(figure=figure, wrong=wrong)
 
 
 def _is_at_least(state: str, step: str) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy.orm import Session
 
-from consent.grants import HUB, Purpose
 from consent.guard import permit
+from consent.terms import HUB, Purpose
 from hub.clearing import store
 from hub.clearing.facts import Facts, conclude, merge_evidence
 from hub.clearing.groups import bucket_range

@@ -60,6 +60,25 @@ def join_open_window(session: Session) -> int:
     raise NotFound("no clearing window is open; run `tanlian migrate`")
 
 
+def hold_unfinished_windows(session: Session) -> int:
+    """Hold every window that is not final alone until this transaction ends; returns the open one's id.
+
+    Waits for deliveries and clearings under way and lets none begin: for what must not happen beside either.
+    """
+    wanted = (
+        select(col(ClearingWindow.window_id), col(ClearingWindow.state))
+        .where(col(ClearingWindow.state) != WindowState.FINAL)
+        .order_by(col(ClearingWindow.window_id))
+        .with_for_update()
+    )
+    for _ in range(10):
+        held = session.execute(wanted).all()
+        found = [int(window_id) for window_id, state in held if state == WindowState.OPEN]
+        if found:
+            return found[0]
+    raise NotFound("no clearing window is open; run `tanlian migrate`")
+
+
 def seal(session: Session, now: datetime, *, group_records: int) -> Sealed:
     """Seal the open window and open the next. An empty window is legal."""
     wanted = select(ClearingWindow).where(col(ClearingWindow.state) == WindowState.OPEN)

@@ -29,6 +29,12 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=1, default=str) + "\n")
 
 
+def print_line(document: Any) -> None:
+    """Print one JSON document on one line."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
 def fail(message: str, code: int = 1) -> NoReturn:
     """Say in one line on stderr what is wrong, and end."""
     sys.stderr.write(f"tanlian: {' '.join(message.split())}\n")

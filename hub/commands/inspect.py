@@ -13,9 +13,11 @@ from connectors.registry import list_connectors
 from hub.clearing.engines.local import clear_files
 from hub.clock import system_clock
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, progress_bars, table
+from hub.context import find_mappings
 from hub.db import reading
 from hub.errors import UsageProblem
 from hub.participants import open_platform
+from hub.settings import Settings
 from mappings import MappingError, list_mappings, load_mapping, translate
 from standards.behaviours import accepted_behaviours, load_behaviours
 from standards.factors import load_factors
@@ -70,7 +72,8 @@ def check(name: str, as_json: bool = AS_JSON) -> None:
 
 @mappings.command("list")
 def list_names(as_json: bool = AS_JSON) -> None:
-    """List the mappings that come with the hub."""
+    """List the mappings: those that come with the hub, and those of TANLIAN_MAPPINGS_DIR."""
+    find_mappings(Settings())
     if as_json:
         print_json(list(list_mappings()))
         return
@@ -81,12 +84,16 @@ def list_names(as_json: bool = AS_JSON) -> None:
 @mappings.command("test")
 def translate_sample(mapping: str, sample: Path, as_json: bool = AS_JSON) -> None:
     """Translate a sample (a JSON array or NDJSON of the platform's own rows); shows records and quarantined rows."""
+    find_mappings(Settings())
     try:
         loaded = load_mapping(mapping)
     except MappingError as error:
         raise UsageProblem(str(error)) from None
     rows = _sample_rows(sample)
-    translation = translate(loaded, pl.Series(rows, dtype=pl.Binary), token_key=bytes(32), now=system_clock())
+    documents = pl.Series(rows, dtype=pl.Binary)
+    # Only for a mapping whose rows do not say the account: a sample comes through no link.
+    accounts = pl.Series(["(the link's)"] * len(rows), dtype=pl.String)
+    translation = translate(loaded, documents, token_key=bytes(32), now=system_clock(), accounts=accounts)
     if as_json:
         print_json({"records": translation.records.to_dicts(), "quarantined": translation.quarantined.to_dicts()})
         return

@@ -18,6 +18,7 @@ from hub.db import reading
 from hub.errors import UsageProblem
 from hub.log.export import export_log
 from hub.log.note import NoteError
+from hub.log.source import open_source
 from hub.log.verify import verify_log
 from hub.log_signing import log_signer
 from hub.migrate import head_revision, prepare
@@ -160,11 +161,13 @@ def verify(
     """Recompute the whole log from its published files and check the signature; needs no database but for the key."""
     if (url is None) == (directory is None):
         raise typer.BadParameter("say where the log is, once", param_hint="--url or --dir")
+    source = url if url is not None else directory or Path()
     if key is None:
         with opened_hub() as hub:
-            key = log_signer(hub).vkey
+            # Just after a rotation the newest key has not signed yet, and an older one of ours vouches.
+            key = log_signer(hub).vkey_for(open_source(source)("checkpoint") or b"")
     try:
-        report = verify_log(url if url is not None else directory or Path(), key)
+        report = verify_log(source, key)
     except NoteError as error:
         raise UsageProblem(str(error)) from None
     if as_json:
@@ -186,10 +189,13 @@ def export(directory: Annotated[Path, typer.Option("--dir", help="Folder to writ
 
 
 @log.command("key")
-def show_key() -> None:
-    """Print the log's verifier key (vkey line)."""
+def show_key(
+    every: Annotated[bool, typer.Option("--all", help="All keys that sign now, newest first.")] = False,
+) -> None:
+    """Print the log's verifier key (vkey line): the newest, for whoever begins to verify now."""
     with opened_hub() as hub:
-        print(log_signer(hub).vkey)
+        keys = [key.to_vkey() for key in log_signer(hub).verifiers]
+    print("\n".join(keys if every else keys[:1]))
 
 
 def _quiet_logs() -> None:

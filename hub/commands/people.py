@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,11 @@ import typer
 from connectors.base import Transport
 from connectors.registry import KINDS
 from consent.clients import RegistrationRefused, register_client
+from consent.keyring import KeyRingError
 from consent.people import PersonRefused, add_person
+from consent.platform_pins import pin_anew
+from consent.platforms import client_jwks
+from consent.webhook_secrets import webhook_secret
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.context import Hub
 from hub.db import reading, writing
@@ -27,6 +32,7 @@ from hub.participants import (
     wants_loopback,
 )
 from hub.sync.cursors import ensure_state
+from hub.sync.outward import find_endpoints, registration
 
 participants = typer.Typer(help="Platforms that take part.", no_args_is_help=True)
 clients = typer.Typer(help="OAuth clients of this hub.", no_args_is_help=True)
@@ -35,20 +41,30 @@ people = typer.Typer(help="Individuals.", no_args_is_help=True)
 
 @participants.command("add")
 def add(files: Annotated[list[Path], typer.Argument(help="Onboarding files, one JSON document each.")]) -> None:
-    """Add or update participants; adding the same file again changes nothing."""
-    documents = [parse_document(_read(file)) for file in files]
+    """Add or update participants; adding the same file again changes nothing.
+
+    The endpoints of a platform's authorization server are pinned as they are found now. Should the platform name others
+    one day, they are refused until the participant is added again.
+    """
     with opened_hub() as hub:
-        for document in documents:
+        for document in [parse_document(_read(file)) for file in files]:
             changed = join_hub(hub, document)
             out.print(f"{document.id}: {'stored' if changed else 'unchanged'}")
 
 
 def join_hub(hub: Hub, document: ParticipantDocument) -> bool:
-    """Store one participant; a whole platform's file drop is followed from now on."""
+    """Store one participant; a whole platform's file drop is followed from now on.
+
+    Raises:
+        UsageProblem: nothing is stored; the text says what is wrong.
+    """
     if wants_loopback(document) and not hub.settings.allow_loopback:
         raise UsageProblem(f"{document.id}: loopback addresses need TANLIAN_ALLOW_LOOPBACK=1 (sandbox and tests only)")
+    found = find_endpoints(hub, document) if document.oauth is not None else None
     with writing(hub.engine) as session:
         changed = add_participant(session, hub.ring, document, hub.clock())
+        if found is not None:
+            changed |= pin_anew(session, registration(hub, document), found, now=hub.clock())
         if KINDS[document.connector].transport is Transport.FILE:
             ensure_state(session, document.id, "", hub.clock())
     return changed
@@ -82,10 +98,31 @@ def show(participant_id: str, as_json: bool = AS_JSON) -> None:
         out.print(f"[bold]{name}[/bold]: {value}")
 
 
+@participants.command("jwks")
+def show_keys(participant_id: str) -> None:
+    """Print the public key set to register at a platform that authenticates the hub by `private_key_jwt`.
+
+    The key is made at first use and may be asked for before the participant is added.
+    """
+    with opened_hub() as hub:
+        try:
+            print_json(client_jwks(hub.ring, participant_id))
+        except KeyRingError as refused:
+            raise UsageProblem(str(refused)) from None
+
+
 @participants.command("suspend")
 def suspend(participant_id: str) -> None:
     """Suspend a participant: its door closes and nothing is fetched from it, from the next act on."""
     _set(participant_id, Status.SUSPENDED)
+
+
+@participants.command("webhook-secret")
+def show_webhook_secret(participant_id: str) -> None:
+    """Print the secret with which a participant verifies the hub's webhooks."""
+    with opened_hub() as hub, reading(hub.engine) as session:
+        require_participant(session, participant_id)
+        print(webhook_secret(hub.ring, f"participant:{participant_id}"))
 
 
 @participants.command("reinstate")
@@ -119,6 +156,8 @@ def register(
             information = register_client(session, metadata, participant=participant, now=hub.clock())
         except RegistrationRefused as refused:
             raise UsageProblem(f"{file}: {refused}") from None
+        if "webhook_uri" in information:
+            information["webhook_secret"] = webhook_secret(hub.ring, f"client:{information['client_id']}")
     print_json(information)
 
 
@@ -126,14 +165,24 @@ def register(
 def add_individual(
     name: str,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    born: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day of birth; kept sealed.")] = None,
+    guardian: Annotated[
+        str | None, typer.Option(help="Who decides for a child under 14; verify that they may.")
+    ] = None,
 ) -> None:
-    """Create an individual who can sign in at the portal."""
+    """Create an individual who can sign in at the portal.
+
+    A child under 14 cannot consent: its guardian, a person with an account here, does so for it.
+    """
     password = sys.stdin.readline().rstrip("\n") if password_stdin else typer.prompt(
         "Password", hide_input=True, confirmation_prompt=True
     )  # fmt: skip
     with opened_hub() as hub, writing(hub.engine) as session:
         try:
-            add_person(session, hub.ring, username=name, password=password, display_name=name, now=hub.clock())
+            add_person(
+                session, hub.ring, username=name, password=password, display_name=name, now=hub.clock(),
+                born=None if born is None else born.date(), guardian=guardian,
+            )  # fmt: skip
         except PersonRefused as refused:
             raise UsageProblem(str(refused)) from None
     out.print(f"{name}: created")

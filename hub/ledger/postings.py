@@ -2,7 +2,8 @@
 
     issue    activity of the canonical platform  ->  pending of the subject     when a sealed window is cleared
     hold     pending of the subject              ->  held of the subject        when the window is final
-    reverse  pending or held of the subject      ->  activity of the platform   when a later version takes an act back
+    reverse  wherever the subject's grams are    ->  activity of the platform   when a later version takes an act back
+    forfeit  pending, held, reserved             ->  forfeited of the subject   when the person is erased
 
 Every entry's postings sum to zero; what was posted is never edited. Masses are whole milligrams. A posting names the
 window whose grams it moves (a reversal: the window that issued them); its entry names the window it was posted in.
@@ -79,14 +80,32 @@ def reverse(issued: pl.DataFrame, window_id: int, reason: str) -> tuple[pl.DataF
     """Enter full reversals of issue entries, out of wherever the grams are now.
 
     Args:
-        issued: event_id, entry_id (of the issue), subject_id, platform, issue_window, vintage, mg, final (bool).
+        issued: event_id, entry_id (of the issue), subject_id, platform, issue_window, vintage, mg, held_as.
     """
     entries = _entries(issued, "reverse", reason, window_id).with_columns(reverses=issued["entry_id"])
     sides = []
-    for final, account in ((False, "pending"), (True, "held")):
-        part = issued.filter(pl.col("final") == final)
+    for account in ("pending", "held", "forfeited"):
+        part = issued.filter(pl.col("held_as") == account)
         sides.append(_two_sides(part, "reverse", None, source=account, target="activity"))
     return entries, pl.concat(sides)
+
+
+def forfeit(balances: pl.DataFrame, subject_id: int, window_id: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Enter that nobody can use these grams any more: one entry for a person who is erased, two sides a balance.
+
+    Args:
+        balances: account_kind, window_id, vintage, mg (not zero), in a fixed order.
+    """
+    person = pl.DataFrame({"event_id": [subject_id] if len(balances) else []}, schema={"event_id": pl.Int64()})
+    base = balances.with_columns(
+        kind=pl.lit("forfeit"), source_id=pl.lit(subject_id, pl.Int64()), subject_id=pl.lit(subject_id, pl.Int64()),
+        line=pl.int_range(pl.len(), dtype=pl.Int64()) * 2, platform=pl.lit(None, pl.String()),
+    )  # fmt: skip
+    sides = [
+        base.with_columns(mg=-pl.col("mg")),
+        base.with_columns(account_kind=pl.lit("forfeited"), line=pl.col("line") + 1),
+    ]
+    return _entries(person, "forfeit", "erased", window_id), pl.concat(sides).select(list(SIDE_SCHEMA))
 
 
 def _entries(rows: pl.DataFrame, kind: str, reason: str, window_id: int) -> pl.DataFrame:

@@ -55,17 +55,30 @@ def load_pending(session: Session, window_id: int) -> pl.DataFrame:
 def load_issued(session: Session, event_ids: list[int]) -> pl.DataFrame:
     """Load the issue entries of events as `postings.reverse` wants them; events that issued nothing are left out."""
     sql = (
-        "SELECT e.source_id, e.entry_id, s.subject_id, f.platform, ps.window_id, ps.vintage, ps.mg, w.state = 'final' "
+        "SELECT e.source_id, e.entry_id, s.subject_id, f.platform, ps.window_id, ps.vintage, ps.mg, "
+        "CASE WHEN q.erased_at IS NOT NULL THEN 'forfeited' WHEN w.state = 'final' THEN 'held' ELSE 'pending' END "
         "FROM journal_entry e JOIN posting ps ON ps.entry_id = e.entry_id AND ps.line = 1 "
         "JOIN posting pf ON pf.entry_id = e.entry_id AND pf.line = 0 "
         "JOIN account s ON s.account_id = ps.account_id JOIN account f ON f.account_id = pf.account_id "
-        "JOIN clearing_window w ON w.window_id = e.window_id WHERE e.kind = 'issue' AND e.source_id IN :ids"
+        "JOIN clearing_window w ON w.window_id = e.window_id LEFT JOIN person q ON q.subject_id = s.subject_id "
+        "WHERE e.kind = 'issue' AND e.source_id IN :ids"
     )
     schema = {
         "event_id": pl.Int64(), "entry_id": pl.Int64(), "subject_id": pl.Int64(), "platform": pl.String(),
-        "issue_window": pl.Int64(), "vintage": pl.Int64(), "mg": pl.Int64(), "final": pl.Boolean(),
+        "issue_window": pl.Int64(), "vintage": pl.Int64(), "mg": pl.Int64(), "held_as": pl.String(),
     }  # fmt: skip
     return load_by_ids(session, sql, schema, event_ids)
+
+
+def load_usable(session: Session, subject_id: int) -> pl.DataFrame:
+    """Load what a person has and has not used: account_kind, window_id, vintage, mg; balances of zero are left out."""
+    sql = (
+        "SELECT a.kind, p.window_id, p.vintage, CAST(SUM(p.mg) AS BIGINT) FROM posting p JOIN account a USING (account_id) "
+        "WHERE a.subject_id = :s AND a.kind IN ('pending', 'held', 'reserved') "
+        "GROUP BY a.kind, p.window_id, p.vintage HAVING SUM(p.mg) <> 0 ORDER BY a.kind, p.window_id, p.vintage"
+    )
+    schema = {"account_kind": pl.String(), "window_id": pl.Int64(), "vintage": pl.Int64(), "mg": pl.Int64()}
+    return load_frame(session, sql, schema, s=subject_id)
 
 
 def load_balances(session: Session, subject_id: int) -> dict[str, int]:

@@ -9,7 +9,7 @@ from consent.types import UtcDateTime
 
 
 class Account(SQLModel, table=True):
-    """Where grams are: `activity` (the world, per platform) against `pending` and `held` of a subject."""
+    """Where grams are: `activity` (the world, per platform) against `pending`, `held` and `forfeited` of a subject."""
 
     __tablename__ = "account"
     __table_args__ = (
@@ -43,7 +43,7 @@ class JournalEntry(SQLModel, table=True):
     kind: str = Field(max_length=16)
     reason: str = Field(max_length=40)
     window_id: int = Field(foreign_key="clearing_window.window_id")
-    source_id: int = Field(sa_type=BigInteger, description="the event (issue, reverse) or the subject (hold)")
+    source_id: int = Field(sa_type=BigInteger, description="the event (issue, reverse) or the subject (hold, forfeit)")
     reverses: int | None = Field(default=None, sa_type=BigInteger, foreign_key="journal_entry.entry_id")
     posted_at: datetime = Field(sa_type=UtcDateTime)
 

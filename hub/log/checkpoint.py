@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hub.log.merkle import HASH_BYTES
-from hub.log.note import LogSigner, NoteError, VerifierKey, open_note, parse_base64, parse_note
+from hub.log.note import NoteError, NoteSigner, VerifierKey, open_note, parse_base64, parse_note
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 MAX_SIZE = 2**63 - 1
@@ -36,7 +36,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
     return Checkpoint(origin=origin, size=int(size), root=root)
 
 
-def sign_checkpoint(signer: LogSigner, *, size: int, root: bytes) -> bytes:
+def sign_checkpoint(signer: NoteSigner, *, size: int, root: bytes) -> bytes:
     """Return the signed checkpoint. The caller answers for never signing two roots at one size."""
     return signer.sign_note(Checkpoint(origin=signer.name, size=size, root=root).to_text())
 
@@ -58,6 +58,17 @@ def open_checkpoint(
     if len(opened.signed_by) - 1 < quorum:
         raise NoteError(f"{len(opened.signed_by) - 1} known witnesses cosigned, the quorum is {quorum}")
     return checkpoint
+
+
+def open_by_any(note: bytes, log_keys: Iterable[VerifierKey]) -> Checkpoint:
+    """Return the checkpoint that at least one of the log's keys signed; raises NoteError as open_checkpoint does."""
+    reasons = []
+    for key in log_keys:
+        try:
+            return open_checkpoint(note, key)
+        except NoteError as cause:
+            reasons.append(cause)
+    raise reasons[0] if reasons else NoteError("no key to verify with")
 
 
 def parse_unverified(note: bytes) -> Checkpoint:

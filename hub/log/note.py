@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -95,6 +96,18 @@ def parse_vkey(vkey: str) -> VerifierKey:
     return key
 
 
+class NoteSigner(Protocol):
+    """Who signs the log's checkpoints: one key, or several of one name while a new one takes over."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def verifiers(self) -> tuple[VerifierKey, ...]: ...
+
+    def sign_note(self, text: str) -> bytes: ...
+
+
 class LogSigner:
     """The log's own signing key: Ed25519 under the log's origin as its name."""
 
@@ -115,11 +128,20 @@ class LogSigner:
         """Return the verifier key line to publish."""
         return self.verifier.to_vkey()
 
+    @property
+    def verifiers(self) -> tuple[VerifierKey, ...]:
+        """Return the one key that signs here."""
+        return (self.verifier,)
+
     def sign_note(self, text: str) -> bytes:
         """Return the note with this key's signature. Deterministic: the same text gives the same bytes."""
+        return f"{text}\n{self.sign_line(text)}".encode()
+
+    def sign_line(self, text: str) -> str:
+        """Return this key's signature line: a note may carry lines of several keys."""
         _require_text(text)
         blob = self.verifier.key_id + self._private_key.sign(text.encode())
-        return f"{text}\n{_DASH}{self.name} {b64encode(blob).decode()}\n".encode()
+        return f"{_DASH}{self.name} {b64encode(blob).decode()}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,11 +21,11 @@ from sqlalchemy.orm import Session
 from hub.db import writing
 from hub.errors import Busy, IntegrityBroken
 from hub.failpoints import failpoint
-from hub.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from hub.log.checkpoint import Checkpoint, open_by_any, sign_checkpoint
 from hub.log.head_file import HeadFile
 from hub.log.integration import assign_indexes, grow_tree, load_assigned, store_checkpoint, store_tiles
 from hub.log.merkle import Frontier
-from hub.log.note import LogSigner, NoteError
+from hub.log.note import NoteError, NoteSigner
 from hub.log.store import Head, lock_head
 from hub.log.stored_proofs import load_root_at
 
@@ -56,7 +56,7 @@ class Sequencer:
     """The one writer of the tree. Any number may run: the lock on the head row lets one at a time through."""
 
     def __init__(
-        self, engine: Engine, signer: LogSigner, head_file: Path | HeadFile, *, max_leaves: int = DEFAULT_MAX_LEAVES
+        self, engine: Engine, signer: NoteSigner, head_file: Path | HeadFile, *, max_leaves: int = DEFAULT_MAX_LEAVES
     ) -> None:
         """Take what is needed to sign; `max_leaves` bounds one run (a row that begins within it is taken whole)."""
         self._engine = engine
@@ -108,7 +108,7 @@ class Sequencer:
             if head.checkpoint is None:
                 raise ForkRefused("nothing was ever signed: nothing to adopt")
             try:
-                checkpoint = open_checkpoint(head.checkpoint, self._signer.verifier)
+                checkpoint = open_by_any(head.checkpoint, self._signer.verifiers)
             except NoteError as cause:
                 raise ForkRefused("the stored checkpoint is not this signer's") from cause
             if (checkpoint.size, checkpoint.root) != (head.size, head.frontier.root()):

@@ -4,6 +4,7 @@ The cookie holds a random token, the database its hash. Every form carries the s
 this origin; nothing is done by GET.
 """
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from consent.sessions import SessionInfo, load_session, require_csrf, start_session
+from consent.ceremonies import RelyingParty, relying_party
+from consent.sessions import CsrfRefused, SessionInfo, is_due_for_touch, load_session, start_session, touch_session
 from hub.api.bodies import read_bounded
 from hub.context import Hub
 from hub.db import reading, writing
@@ -21,6 +23,13 @@ from hub.errors import UsageProblem
 
 FORM_BYTES, FORM_FIELDS = 64 * 1024, 200
 HERE = Path(__file__).parent
+# For the pages that offer passkeys, and for no others: one file of ours may run and ask this hub.
+WITH_SCRIPT = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+}
 PAGES = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined)
 
 
@@ -64,8 +73,12 @@ def visit(hub: Hub, request: Request) -> Visit | None:
     token = request.cookies.get(cookie_name(hub))
     if not token:
         return None
+    now = hub.clock()
     with reading(hub.engine) as session:
-        info = load_session(session, token, now=hub.clock())
+        info = load_session(session, token, now=now, idle=hub.settings.session_idle)
+    if info is not None and is_due_for_touch(info, now=now):
+        with writing(hub.engine) as session:
+            touch_session(session, info, now=now)
     return None if info is None else Visit(token=token, info=info)
 
 
@@ -80,6 +93,17 @@ def keep_cookie(hub: Hub, response: Response, token: str) -> None:
     """Give the browser its session cookie."""
     secure = hub.settings.issuer.startswith("https:")
     response.set_cookie(cookie_name(hub), token, path="/", httponly=True, samesite="lax", secure=secure)
+
+
+def drop_cookie(hub: Hub, response: Response) -> None:
+    """Tell the browser to forget its session cookie; the session itself has ended already."""
+    secure = hub.settings.issuer.startswith("https:")
+    response.delete_cookie(cookie_name(hub), path="/", httponly=True, samesite="lax", secure=secure)
+
+
+def passkeys_of(hub: Hub) -> RelyingParty | None:
+    """Return who relies on passkeys here; None where the issuer is of a kind that browsers give none."""
+    return relying_party(hub.settings.issuer)
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -97,16 +121,31 @@ async def read_form(request: Request) -> dict[str, str]:
 
 def require_own_form(hub: Hub, request: Request, current: Visit, form: Mapping[str, str]) -> None:
     """Refuse a form that another site sent: the CSRF token must be this session's, and Origin, if told, ours."""
-    require_csrf(current.info, form.get("csrf", ""))
+    require_own(hub, request, current.info.csrf, form)
+
+
+def require_own(hub: Hub, request: Request, csrf: str, form: Mapping[str, str]) -> None:
+    """Do the same for any kind of session with a CSRF token. Raises CsrfRefused."""
     origin = request.headers.get("origin")
     ours = urlsplit(hub.settings.issuer)
-    if origin is not None and origin != f"{ours.scheme}://{ours.netloc}":
-        require_csrf(current.info, "")
+    own = origin is None or origin == f"{ours.scheme}://{ours.netloc}"
+    if not own or not hmac.compare_digest(csrf.encode(), form.get("csrf", "").encode()):
+        raise CsrfRefused
 
 
-def page(name: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: object) -> HTMLResponse:
+def page(
+    name: str, /, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: object
+) -> HTMLResponse:
     """Render a page."""
-    return HTMLResponse(PAGES.get_template(name).render(**values), status_code=status, headers=dict(headers or {}))
+    response = render(name, **values)
+    response.status_code = status
+    response.headers.update(headers or {})
+    return response
+
+
+def render(name: str, /, **values: object) -> HTMLResponse:
+    """Render a page that is all right and has no headers of its own."""
+    return HTMLResponse(PAGES.get_template(name).render(**values))
 
 
 def go(path: str) -> RedirectResponse:

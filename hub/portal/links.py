@@ -1,40 +1,63 @@
 """Linking a platform account, step by step, and withdrawing it. I/O: HTTP, network (the platform), the database.
 
-    /links -> POST /links/P -> consent page -> POST decide -> the platform -> GET /links/callback/P
+    /links -> POST /links/P -> consent page -> POST decide (a no is recorded) -> the platform -> GET /links/callback/P
            -> "is this right?" -> POST confirm -> grant activated and link opened in one transaction
 
 The consent page is ours and comes first; the page after the callback names both accounts, so that a person who was lured
 here with somebody else's account sees it before anything is linked (session fixation across platforms).
+
+For a child under 14 the guardian answers on another page (care.py); the child's own way begins once that yes is there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
+import structlog
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from connectors.base import ConnectorError, DeviceLink, Transport
-from consent.changes import Change
-from consent.grants import GrantTerms, IllegalTransition
+from consent.authorization_request import request_address
+from consent.care import complete_ward_link, find_given
+from consent.grants import Grant, IllegalTransition
+from consent.guardians import GuardianNeeded, is_child
 from consent.links import AlreadyLinked, load_links
+from consent.notices import Notice, fill_in
 from consent.platform_client import LinkRefused, complete_link, exchange_code, start_link, take_attempt
-from consent.platforms import PlatformRefused, discover
+from consent.platform_pins import trusted_metadata
+from consent.platforms import PlatformBusy, PlatformRefused, client_jwks
 from consent.sessions import CsrfRefused
-from consent.token_endpoint import TokenEndpointBusy
+from consent.terms import GrantTerms, sensitive_classes
 from consent.withdraw import withdraw_grant
-from hub.changes import log_consent_change
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.errors import NotFound
-from hub.participants import Platform, Status, load_participants, open_platform
+from hub.participants import Platform, Status, load_participants, open_platform, require_participant
+from hub.portal.asking import (
+    LANGUAGE,
+    NOTICE,
+    TICKED,
+    agreed_classes,
+    assurance_of,
+    box_name,
+    link_values,
+    preferred_language,
+    show_question,
+    shown_notice,
+)
 from hub.portal.browser import Visit, go, page, read_form, require_own_form, visit
 from hub.portal.cards import load_cards, load_name
-from hub.portal.terms import draft_terms
+from hub.portal.consent_acts import ask_guardian, log_changes, refuse
+from hub.portal.terms import LINK, agreed_terms, asked_terms
 from hub.portal.waiting import Waiting, forget_waiting, keep_waiting, load_waiting
 from hub.sync.cursors import ensure_state
 from hub.sync.outward import platform_config, platform_http
-from standards.behaviours import load_behaviours
+from hub.sync.transactions import transactions_of
+
+log = structlog.get_logger(__name__)
 
 Handler = Callable[[Hub, Visit, Platform, dict[str, str]], Response]
 
@@ -59,6 +82,13 @@ def links_router(hub: Hub) -> APIRouter:
         pairs = request.query_params.multi_items()
         answer = dict(pairs) if len(dict(pairs)) == len(pairs) else {}
         return _callback(hub, current, platform_id, answer)
+
+    @router.get("/links/jwks/{platform_id}")
+    def keys(platform_id: str) -> Response:
+        """Show the public key with which the hub signs assertions to one platform, for its registration there."""
+        with reading(hub.engine) as session:
+            require_participant(session, platform_id)
+        return JSONResponse(client_jwks(hub.ring, platform_id), headers={"cache-control": "public, max-age=300"})
 
     def post(path: str, handler: Handler) -> None:
         async def endpoint(request: Request, platform_id: str) -> Response:
@@ -90,48 +120,56 @@ def _checked(hub: Hub, request: Request, platform_id: str, form: dict[str, str],
     # Withdrawing is never refused: a suspension is the platform's trouble and not the person's.
     if platform.status is not Status.ACTIVE and handler is not _revoke:
         return _suspended()
+    form.setdefault(LANGUAGE, preferred_language(request))
     return handler(hub, current, platform, form)
 
 
-def _ask(hub: Hub, current: Visit, platform: Platform, _form: dict[str, str]) -> Response:
-    terms = _terms(hub, platform)
-    names = load_behaviours()
+def _ask(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) -> Response:
+    notice = shown_notice(form, LINK)
+    terms = _asked(hub, platform, notice)
+    given = _guardian(hub, current, platform)
+    if given is GuardianNeeded:
+        ask_guardian(hub, _person(current), terms, platform=platform.platform_id)
+        return _for_the_guardian()
     origin = platform.document.oauth.issuer if platform.document.oauth else ""
-    return page(
-        "consent.html",
-        # The form's answer redirects to the platform, so the policy must name it.
-        headers={"content-security-policy": _policy(origin)},
-        signed_in=True,
-        csrf=current.info.csrf,
-        platform=platform.platform_id,
-        name_zh=platform.document.name_zh,
-        name_en=platform.document.name_en,
-        behaviours=[f"{names[code].zh} {names[code].en}" for code in sorted(terms.behaviours)],
-        valid_from=f"{terms.valid_from:%Y-%m-%d}",
-        valid_until=f"{terms.valid_until:%Y-%m-%d}",
-    )
+    # The form's answer redirects to the platform, so the policy must name it.
+    headers = {"content-security-policy": _policy(origin)}
+    if isinstance(given, Grant):
+        return page(
+            "given.html", headers=headers, signed_in=True, csrf=current.info.csrf, platform=platform.platform_id,
+            name_zh=platform.document.name_zh, name_en=platform.document.name_en, given_at=given.created_at,
+        )  # fmt: skip
+    values = link_values(platform, terms, notice.language)
+    action = f"/links/{platform.platform_id}/decide"
+    return show_question(current, notice, terms, values=values, action=action, headers=headers)
 
 
 def _decide(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) -> Response:
+    """Silence is a no: whatever is not the clear yes of the page's own button is recorded as a refusal."""
     if form.get("decision") != "approve":
+        if not isinstance(_guardian(hub, current, platform), Grant):  # a child that leaves it has refused nothing
+            asked = _asked(hub, platform, shown_notice(form, LINK))
+            refuse(hub, _person(current), asked, platform=platform.platform_id)
         return go("/links")
+    terms = _terms(hub, current, platform, form)
+    if isinstance(terms, Response):
+        return terms
     if platform.document.oauth is None:
         return page(
             "device.html", signed_in=True, csrf=current.info.csrf, platform=platform.platform_id,
             name_zh=platform.document.name_zh, name_en=platform.document.name_en,
+            hidden={NOTICE: form.get(NOTICE, ""), **{box_name(one): TICKED for one in terms.sensitive}},
         )  # fmt: skip
     config = platform_config(hub, platform)
     now = hub.clock()
     try:
         with platform_http(platform) as http:
-            metadata = discover(http, config)
-    except (PlatformRefused, ConnectorError):
-        return _away()
-    with writing(hub.engine) as session:
-        address = start_link(
-            session, hub.ring, config=config, metadata=metadata, web_session=current.info,
-            terms=_terms(hub, platform), now=now,
-        )  # fmt: skip
+            metadata = trusted_metadata(transactions_of(hub), http, config, now=now)
+            with writing(hub.engine) as session:
+                request = start_link(session, hub.ring, config=config, web_session=current.info, terms=terms, now=now)
+            address = request_address(http, hub.ring, config=config, metadata=metadata, request=request, now=now)
+    except (PlatformRefused, PlatformBusy, ConnectorError) as failure:
+        return _away(platform, failure)
     return go(address)
 
 
@@ -153,11 +191,12 @@ def _callback(hub: Hub, current: Visit, platform_id: str, answer: dict[str, str]
         return _refused()
     try:
         with platform_http(platform) as http:
-            linked = exchange_code(http, hub.ring, config=config, attempt=attempt, now=now)
+            metadata = trusted_metadata(transactions_of(hub), http, config, now=now)
+            linked = exchange_code(http, hub.ring, config=config, metadata=metadata, attempt=attempt, now=now)
     except LinkRefused:
         return _refused()
-    except (PlatformRefused, TokenEndpointBusy, ConnectorError):
-        return _away()
+    except (PlatformRefused, PlatformBusy, ConnectorError) as failure:
+        return _away(platform, failure)
     return _is_this_right(hub, current, platform, Waiting(attempt=attempt, linked=linked))
 
 
@@ -165,16 +204,18 @@ def _device_code(hub: Hub, current: Visit, platform: Platform, form: dict[str, s
     connector = platform.connector
     if platform.document.oauth is not None or not isinstance(connector, DeviceLink) or current.subject_id is None:
         return _refused()
+    terms = _terms(hub, current, platform, form)
+    if isinstance(terms, Response):
+        return terms
     try:
         account = connector.fetch_account(form.get("code", ""))
-    except ConnectorError:
-        return _away()
+    except ConnectorError as failure:
+        return _away(platform, failure)
     if account is None:
         return _refused()
     waiting = Waiting.of_device(
-        subject_id=current.subject_id, platform=platform.platform_id, account=account,
-        terms=_terms(hub, platform),
-    )  # fmt: skip
+        subject_id=current.subject_id, platform=platform.platform_id, account=account, terms=terms
+    )
     return _is_this_right(hub, current, platform, waiting)
 
 
@@ -198,12 +239,11 @@ def _confirm(hub: Hub, current: Visit, platform: Platform, form: dict[str, str])
         with writing(hub.engine) as session:
             forget_waiting(session, current.info)
             if form.get("decision") == "approve" and waiting.attempt.subject_id == current.subject_id:
-                link, _grant, changes = complete_link(
-                    session, hub.ring, attempt=waiting.attempt, linked=waiting.linked, now=now
-                )
-                _log(session, changes, now)
+                link_id = _open(hub, session, current, waiting, now)
                 if platform.connector.describe().transport is Transport.PULL:
-                    ensure_state(session, platform.platform_id, link.link_id, now)
+                    ensure_state(session, platform.platform_id, link_id, now)
+    except GuardianNeeded:
+        return _for_the_guardian()
     except AlreadyLinked:
         return _stop(
             "Already linked", "That platform account belongs to another Tanlian account.", "/links", status=409
@@ -224,17 +264,64 @@ def _revoke(hub: Hub, current: Visit, platform: Platform, _form: dict[str, str])
                 changes = withdraw_grant(session, grant_id=link.grant_id, subject_id=subject_id, now=now)
             except IllegalTransition:
                 continue  # withdrawn in another window of the browser meanwhile: nothing is left to end
-            _log(session, changes, now)
+            log_changes(hub, session, changes, now)
     return go("/links")
 
 
-def _terms(hub: Hub, platform: Platform) -> GrantTerms:
-    return draft_terms(platform, hub.clock(), look_back=hub.settings.consent_look_back)
+def _open(hub: Hub, session: Session, current: Visit, waiting: Waiting, now: datetime) -> str:
+    """Open the link: on the grant that the person gives by it, or on the one that a guardian gave before."""
+    attempt, linked = waiting.attempt, waiting.linked
+    if is_child(session, subject_id=attempt.subject_id, now=now):
+        link, changes = complete_ward_link(session, hub.ring, attempt=attempt, linked=linked, now=now)
+    else:
+        link, _, changes = complete_link(
+            session, hub.ring, attempt=attempt, linked=linked, now=now, assurance=assurance_of(current.info)
+        )
+    log_changes(hub, session, changes, now)
+    return link.link_id
 
 
-def _log(session: Session, changes: Sequence[Change], now: datetime) -> None:
-    for change in changes:
-        log_consent_change(session, change, now)
+def _asked(hub: Hub, platform: Platform, notice: Notice) -> GrantTerms:
+    """Return what the page asks for, with the words in which it says what will be done."""
+    asked = asked_terms(platform, hub.clock(), look_back=hub.settings.consent_look_back, notice=notice)
+    told = fill_in(notice, link_values(platform, asked, notice.language), classes=sensitive_classes(asked.behaviours))
+    return replace(asked, purpose_text=told.points[0][1])
+
+
+def _terms(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) -> GrantTerms | Response:
+    """Return what the person said yes to; a page instead where nothing is left of it, or where it is not theirs to say."""
+    given = _guardian(hub, current, platform)
+    if isinstance(given, Grant):
+        return given.terms
+    if given is GuardianNeeded:
+        return _for_the_guardian()
+    asked = _asked(hub, platform, shown_notice(form, LINK))
+    terms = agreed_terms(asked, agreed_classes(form))
+    if terms.behaviours:
+        return terms
+    refuse(hub, _person(current), asked, platform=platform.platform_id)
+    return _stop(
+        "Nothing was linked",
+        "All that this platform reports is sensitive, and you ticked none of it. Nothing was linked and nothing is read.",
+        "/links",
+        status=200,
+    )
+
+
+def _guardian(hub: Hub, current: Visit, platform: Platform) -> Grant | type[GuardianNeeded] | None:
+    """Return a guardian's yes, GuardianNeeded where it is missing, or None for a person who decides for themself."""
+    now = hub.clock()
+    with reading(hub.engine) as session:
+        if not is_child(session, subject_id=_person(current), now=now):
+            return None
+        given = find_given(session, subject_id=_person(current), platform=platform.platform_id, now=now)
+    return given or GuardianNeeded
+
+
+def _person(current: Visit) -> int:
+    if current.subject_id is None:
+        raise LookupError("no page beyond the sign-in is reached without a person")
+    return current.subject_id
 
 
 def _overview(hub: Hub, current: Visit, subject_id: int, problem: str | None) -> Response:
@@ -258,6 +345,16 @@ def _suspended() -> Response:
     return _stop("Not now", "This platform is suspended. Try again later.", "/links", status=409)
 
 
+def _for_the_guardian() -> Response:
+    return _stop(
+        "Your guardian decides",
+        "You are under 14, so your guardian has to allow this first. They find it under “People in my care” after "
+        "signing in. Nothing was linked.",
+        "/links",
+        status=403,
+    )
+
+
 def _refused() -> Response:
     return _stop(
         "Not linked",
@@ -267,7 +364,9 @@ def _refused() -> Response:
     )
 
 
-def _away() -> Response:
+def _away(platform: Platform, failure: Exception) -> Response:
+    """Tell the person to try later, and the operator why: none of these texts holds anything of the person's."""
+    log.warning("platform_unusable", platform=platform.platform_id, failure=type(failure).__name__, reason=str(failure))
     return _stop(
         "Not linked", "The platform does not answer as it should. Try again in some minutes.", "/links", status=502
     )

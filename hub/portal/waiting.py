@@ -7,12 +7,12 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from consent.grants import GrantTerms
 from consent.keyring import KeyRing
 from consent.links import Tokens
-from consent.platform_client import Attempt, Linked, format_terms, parse_terms
+from consent.platform_client import Attempt, Linked
 from consent.seal import place
 from consent.sessions import SessionInfo, save_state
+from consent.terms import GrantTerms, format_terms, parse_terms
 
 FIELD = "waiting"
 

@@ -13,10 +13,10 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from connectors.base import Delivery, Outcome
-from consent.grants import HUB, Purpose
 from consent.guard import Permit, permit
 from consent.keyring import KeyPurpose, KeyRing
 from consent.links import account_keys, owners
+from consent.terms import HUB, Purpose
 from consent.vault import load_vault
 from hub.clearing.windows import join_open_window
 from hub.context import Hub
@@ -24,8 +24,9 @@ from hub.db import next_sequence
 from hub.log.merkle import commitment_root
 from hub.participants import Platform
 from hub.records.intake import CorrectionMode, Intake, sort_rows
+from hub.records.naming import SPENT, load_naming, name_records, name_rows
 from hub.records.quarantine import quarantine_place
-from hub.records.reading import SET_ASIDE_SCHEMA, Read, key_of_row, read_delivery, without_permission
+from hub.records.reading import SET_ASIDE_SCHEMA, Read, read_delivery, without_permission
 from hub.records.store import append_quarantined, append_records, load_known, mark_dirty
 from hub.records.tables import Batch
 from mappings import load_mapping
@@ -56,7 +57,6 @@ def read_for(hub: Hub, platform: Platform, delivery: Delivery, now: datetime) ->
         delivery,
         load_mapping(platform.document.mapping),
         token_key=hub.ring.hmac_key(KeyPurpose.EVENT),
-        row_key=hub.ring.hmac_key(KeyPurpose.PAIRWISE),
         now=now,
     )
 
@@ -77,15 +77,18 @@ def collect(
     answer again; polling reads the same page over and over.
     """
     window_id = join_open_window(session)
-    owned = find_owners(session, hub.ring, platform.platform_id, read.records)
+    naming = load_naming(session, hub.ring)
+    named = name_records(session, naming, platform.platform_id, delivery.stream, read.records)
+    owned = find_owners(session, hub.ring, platform.platform_id, named.records)
     allowed = _ask(session, owned, platform.platform_id, now)
     mine = owned.filter(pl.col("row").is_in(allowed.allowed["row"].implode()))
+    spent = mine.filter(pl.col("row").is_in(named.spent.implode()))
+    mine = mine.join(spent, on="row", how="anti", maintain_order="left")
     known = load_known(session, platform.platform_id, delivery.stream, mine["source_id"].unique().to_list())
     mode = CorrectionMode(platform.connector.describe().correction_mode)
     intake = sort_rows(mine, known, mode)
-    row_key = hub.ring.hmac_key(KeyPurpose.PAIRWISE)
-    refused = without_permission(read.records, _refusals(owned, allowed), key=row_key)
-    conflicts = _conflicts(intake, mine, row_key)
+    refused = without_permission(named.records, _refusals(owned, allowed, spent))
+    conflicts = _conflicts(intake, mine)
     counts = Outcome(
         accepted=len(intake.fresh), refused=len(refused), replayed=len(intake.replayed),
         quarantined=len(read.aside) + len(conflicts),
@@ -100,7 +103,9 @@ def collect(
     )  # fmt: skip
     session.add(batch)
     session.flush()
-    set_aside = _sealed(hub.ring, batch, pl.concat([read.aside, refused, conflicts]))
+    aside = pl.concat([read.aside, refused, conflicts])
+    aside = name_rows(session, naming, platform.platform_id, delivery.stream, aside)
+    set_aside = _sealed(hub.ring, batch, aside)
     added = append_quarantined(session, set_aside, batch, now)
     if intake.fresh.is_empty() and added == 0 and origin is not Origin.RECEIVED:
         session.delete(batch)
@@ -121,19 +126,20 @@ def _ask(session: Session, owned: pl.DataFrame, platform: str, now: datetime) ->
     asked = owned.filter(pl.col("subject_id").is_not_null()).select(
         "row", "subject_id", "behaviour", platform=pl.lit(platform), at="start_at"
     )
-    return permit(session, purpose=Purpose.COLLECT, recipient=HUB, asked=asked, now=now)
+    return permit(session, purpose=Purpose.COLLECT, recipient=HUB, asked=asked, now=now, hold=True)
 
 
-def _refusals(owned: pl.DataFrame, allowed: Permit) -> pl.DataFrame:
+def _refusals(owned: pl.DataFrame, allowed: Permit, spent: pl.DataFrame) -> pl.DataFrame:
     unknown = owned.filter(pl.col("subject_id").is_null()).select("row", reason=pl.lit("unknown_account"))
-    return pl.concat([unknown, allowed.refused.select(pl.col("row").cast(unknown.schema["row"]), "reason")])
+    refused = allowed.refused.select(pl.col("row").cast(unknown.schema["row"]), "reason")
+    return pl.concat([unknown, refused, spent.select("row", reason=pl.lit(SPENT))])
 
 
-def _conflicts(intake: Intake, mine: pl.DataFrame, row_key: bytes) -> pl.DataFrame:
+def _conflicts(intake: Intake, mine: pl.DataFrame) -> pl.DataFrame:
     rows = mine.join(intake.conflicting, on="row", how="semi")
     return pl.DataFrame(
         {
-            "row_key": [key_of_row(row_key, digest) for digest in rows["digest"]],
+            "content": rows["digest"],
             "reason": ["version_conflict"] * len(rows),
             "detail": ["the same id and version came before with other content"] * len(rows),
             "payload": rows["payload"],

@@ -11,7 +11,7 @@ from connectors.base import Delivery
 from mappings import Mapping, kept_payloads, translate
 
 SET_ASIDE_SCHEMA = {
-    "row_key": pl.Binary(),
+    "content": pl.Binary(),
     "reason": pl.String(),
     "detail": pl.String(),
     "payload": pl.Binary(),
@@ -23,8 +23,9 @@ class Read:
     """A delivery, translated.
 
     `records` has the TRANSLATED columns plus `digest` (of the kept payload: what makes two tellings the same) and
-    `payload`. Its `source_id` is a keyed token of the platform's own id: that id can be a card number or an openid, and
-    stands in the sealed payload only. `aside` has SET_ASIDE_SCHEMA without sealing: rows that no mapping could translate.
+    `payload`. Its `source_id` is the platform's own id: that can be a card number or an openid, so naming.py puts a keyed
+    token in its place before anything is stored. `aside` has SET_ASIDE_SCHEMA, not sealed: rows that no mapping could
+    translate; their `content` is what they are recognised by, and naming.py puts a keyed digest in its place.
     """
 
     rows: int
@@ -32,25 +33,25 @@ class Read:
     aside: pl.DataFrame
 
 
-def read_delivery(delivery: Delivery, mapping: Mapping, *, token_key: bytes, row_key: bytes, now: datetime) -> Read:
+def read_delivery(delivery: Delivery, mapping: Mapping, *, token_key: bytes, now: datetime) -> Read:
     """Translate every row of a delivery; each input row ends in exactly one of the two frames.
 
     Args:
-        token_key: makes event and payment tokens. row_key: makes the keys that recognise rows set aside.
+        token_key: makes event and payment tokens.
     """
     documents = pl.Series("document", delivery.rows, dtype=pl.Binary)
-    translation = translate(mapping, documents, token_key=token_key, now=now)
+    accounts = pl.Series("account", [delivery.account] * len(documents), dtype=pl.String)
+    translation = translate(mapping, documents, token_key=token_key, now=now, accounts=accounts)
     kept = kept_payloads(mapping, documents)
     records = translation.records.with_columns(payload=kept.gather(translation.records["row"]))
     digests = [sha256(payload).digest() for payload in records["payload"]]
-    tokens = [key_of_row(row_key, b"source\x1f" + name.encode())[:16].hex() for name in records["source_id"]]
-    records = records.with_columns(
-        digest=pl.Series(digests, dtype=pl.Binary()), source_id=pl.Series(tokens, dtype=pl.String())
-    )
+    records = records.with_columns(digest=pl.Series(digests, dtype=pl.Binary()))
     bad = translation.quarantined
+    # What two people's links tell in the same words is one row of each, where the words do not say whose they are.
+    prefix = f"{delivery.account}\x1f".encode() if mapping.needs_link else b""
     aside = pl.DataFrame(
         {
-            "row_key": [key_of_row(row_key, documents[row]) for row in bad["row"]],
+            "content": [prefix + content for content in documents.gather(bad["row"])],
             "reason": bad["reason"],
             "detail": bad["detail"],
             "payload": kept.gather(bad["row"]),
@@ -59,7 +60,7 @@ def read_delivery(delivery: Delivery, mapping: Mapping, *, token_key: bytes, row
     )
     unreadable = pl.DataFrame(
         [
-            (key_of_row(row_key, delivery.digest + bad.position.to_bytes(8, "big")), bad.reason, bad.detail, None)
+            (delivery.digest + bad.position.to_bytes(8, "big"), bad.reason, bad.detail, None)
             for bad in delivery.unreadable
         ],
         schema=SET_ASIDE_SCHEMA,
@@ -74,7 +75,7 @@ def key_of_row(key: bytes, content: bytes) -> bytes:
     return hmac.digest(key, content, "sha256")
 
 
-def without_permission(records: pl.DataFrame, reasons: pl.DataFrame, *, key: bytes) -> pl.DataFrame:
+def without_permission(records: pl.DataFrame, reasons: pl.DataFrame) -> pl.DataFrame:
     """Set aside rows that nobody allowed, without their payload.
 
     Args:
@@ -83,9 +84,9 @@ def without_permission(records: pl.DataFrame, reasons: pl.DataFrame, *, key: byt
     refused = records.join(reasons, on="row", how="inner")
     return pl.DataFrame(
         {
-            "row_key": [key_of_row(key, digest) for digest in refused["digest"]],
+            "content": refused["digest"],
             "reason": refused["reason"],
-            "detail": ["no consent covers this row; nothing of it was kept"] * len(refused),
+            "detail": ["this row may not be taken; nothing of it was kept"] * len(refused),
             "payload": [None] * len(refused),
         },
         schema=SET_ASIDE_SCHEMA,

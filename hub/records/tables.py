@@ -125,3 +125,21 @@ class Quarantined(SQLModel, table=True):
     payload: bytes | None = None
     state: str = Field(max_length=16)
     received_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class SpentRecord(SQLModel, table=True):
+    """A record of somebody who was erased. It may never count again, and nothing here says whose it was."""
+
+    __tablename__ = "spent_record"
+
+    token: bytes = Field(primary_key=True, description="HMAC under the spent key of platform, stream and record token")
+
+
+class KeyUse(SQLModel, table=True):
+    """Which key of a purpose makes new names, where all processes must change over at one moment. ADR 0013."""
+
+    __tablename__ = "key_use"
+
+    purpose: str = Field(primary_key=True, max_length=32)
+    key_id: str = Field(max_length=40)
+    since: datetime = Field(sa_type=UtcDateTime)

@@ -1,7 +1,8 @@
 """A browser small enough to read: follows plain HTML forms and redirects as a person would. I/O: network.
 
 It knows fields, not pages: wherever it finds `username` and `password` it signs in, wherever a button is called
-`decision` it decides. So it walks through the hub and through any platform alike.
+`decision` it decides, and a yes is a yes to everything: it ticks every box. So it walks through the hub and through any
+platform alike.
 """
 
 from collections.abc import Callable, Mapping
@@ -150,7 +151,7 @@ def revoke_platform(browser: Browser, hub_url: str, platform: str) -> Page:
         asking = next((one for one in page.forms if one.decides()), None)
         if page.path == "/links" or asking is None:
             break
-        page = browser.submit(page, asking, press=_decision(asking, "approve"))
+        page = browser.submit(page, asking, asking.boxes, press=_decision(asking, "approve"))
     if page.status >= 400:
         raise LostWayError(f"{_place(page.url)} answered {page.status}")
     return page
@@ -167,7 +168,9 @@ def _step(browser: Browser, hub_url: str, page: Page, persona: Persona, refuse_a
         if form.has("code") and persona.fetch_code is not None:
             return browser.submit(page, form, {"code": persona.fetch_code()}, press=_first_button(form))
         if form.decides():
-            return browser.submit(page, form, press=_decision(form, "refuse" if stage == refuse_at else "approve"))
+            if stage == refuse_at:
+                return browser.submit(page, form, press=_decision(form, "refuse"))
+            return browser.submit(page, form, form.boxes, press=_decision(form, "approve"))
     raise LostWayError(f"{_place(page.url)} has no form to go on with")
 
 

@@ -183,9 +183,12 @@ def _document(platform: str, base_port: int, agreed: Secrets, *, stream: str, **
     oauth = {
         "issuer": origin,
         "client_id": agreed[platform]["client_id"],
+        "client_auth": "client_secret_basic",
         "client_secret": agreed[platform]["client_secret"],
         "scopes": list(SCOPES),
         "account_from": "userinfo.sub",
+        "par": False,
+        "dpop": False,
     }
     return {
         "id": platform,

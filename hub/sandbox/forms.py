@@ -15,6 +15,8 @@ class Form:
     values: Mapping[str, str]
     fillable: frozenset[str]
     buttons: tuple[tuple[str, str], ...]
+    boxes: Mapping[str, str] = field(default_factory=dict)
+    """Checkboxes that nobody has ticked yet, with the value that a tick sends."""
 
     def has(self, *names: str) -> bool:
         """Say whether a person can fill in all of these."""
@@ -62,6 +64,7 @@ def parse_page(url: str, status: int, text: str, seen: tuple[str, ...] = ()) -> 
             values=form.values,
             fillable=frozenset(form.fillable),
             buttons=tuple(form.buttons),
+            boxes=form.boxes,
         )
         for form in reader.forms
     )
@@ -75,6 +78,7 @@ class _OpenForm:
     values: dict[str, str] = field(default_factory=dict)
     fillable: set[str] = field(default_factory=set)
     buttons: list[tuple[str, str]] = field(default_factory=list)
+    boxes: dict[str, str] = field(default_factory=dict)
 
 
 class _FormReader(HTMLParser):
@@ -118,6 +122,8 @@ class _FormReader(HTMLParser):
             form.fillable.add(name)
             if "checked" in given:
                 form.values[name] = given.get("value", "on")
+            elif kind == "checkbox":
+                form.boxes[name] = given.get("value", "on")
         elif tag in ("input", "textarea"):
             form.values[name] = given.get("value", "")
             if kind != "hidden":

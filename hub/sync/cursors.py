@@ -7,7 +7,7 @@ being silent.
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, or_, update
@@ -75,10 +75,16 @@ def lease_due(session: Session, ring: KeyRing, worker: str, *, now: datetime, le
     state.lease_holder = worker
     state.lease_until = now + lease
     session.flush()
-    cursor = None
-    if state.cursor is not None:
-        cursor = Cursor(json.loads(ring.open(state.cursor, _place(state.platform, state.link_id))))
-    return Due(platform=state.platform, link_id=state.link_id, cursor=cursor, failures=state.failures, taken_at=now)
+    return Due(
+        platform=state.platform, link_id=state.link_id, cursor=_open_cursor(ring, state), failures=state.failures,
+        taken_at=now,
+    )  # fmt: skip
+
+
+def load_cursor(session: Session, ring: KeyRing, due: Due) -> Due:
+    """Return what this worker holds with the cursor as far as it has come meanwhile."""
+    state = session.get_one(SyncState, (due.platform, due.link_id), populate_existing=True)
+    return replace(due, cursor=_open_cursor(ring, state))
 
 
 def save_cursor(session: Session, ring: KeyRing, held: Held) -> bool:
@@ -125,6 +131,12 @@ def back_off(failures: int) -> timedelta:
     """Return how long to wait after so many failures: doubling, capped, with full jitter above half."""
     pause: timedelta = min(FIRST_PAUSE * (2 ** min(failures, 16)), LONGEST_PAUSE)
     return timedelta(seconds=pause.total_seconds() * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+
+
+def _open_cursor(ring: KeyRing, state: SyncState) -> Cursor | None:
+    if state.cursor is None:
+        return None
+    return Cursor(json.loads(ring.open(state.cursor, _place(state.platform, state.link_id))))
 
 
 def _place(platform: str, link_id: str) -> bytes:

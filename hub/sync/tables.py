@@ -58,3 +58,34 @@ class HubSequence(SQLModel, table=True):
 
     name: str = Field(primary_key=True, max_length=32)
     value: int = Field(sa_type=BigInteger)
+
+
+class Disclosure(SQLModel, table=True):
+    """That something of a person was shown to a recipient: when, under which consent, how much; never what."""
+
+    __tablename__ = "disclosure"
+
+    disclosure_id: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    grant_id: str = Field(max_length=32, index=True)
+    grant_version: int
+    subject_id: int = Field(sa_type=BigInteger, index=True)
+    recipient: str = Field(max_length=64)
+    what: str = Field(max_length=24)
+    rows: int
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Webhook(SQLModel, table=True):
+    """Something that a receiver has to be told. `due_at` is null once it was taken or given up; then no body is kept."""
+
+    __tablename__ = "webhook"
+
+    webhook_id: str = Field(primary_key=True, max_length=40)
+    target: str = Field(max_length=100)
+    kind: str = Field(max_length=40)
+    body: bytes | None = None
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    due_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
+    tries: int = 0
+    last_result: str | None = Field(default=None, max_length=40)
+    delivered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -5,7 +5,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from consent.platform_client import Transactions
+from consent.transactions import Transactions
 from hub.context import Hub
 from hub.db import writing
 

@@ -9,7 +9,7 @@ import grimp
 import pytest
 from sqlmodel import SQLModel
 
-from consent.grants import Purpose
+from consent.terms import Purpose
 from hub.pipeline import FLOW, Step
 
 ROOT = Path(__file__).resolve().parents[2]

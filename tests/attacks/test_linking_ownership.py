@@ -15,7 +15,7 @@ from sqlmodel import col
 from tests_support.oauth_platforms import OAuthPlatform, Town
 
 from consent.changes import Change
-from consent.grants import HUB, GrantTerms, Purpose, activate_grant, request_grant
+from consent.grants import activate_grant, request_grant
 from consent.guard import ASKED_SCHEMA, permit
 from consent.keyring import KeyRing, load_keyring
 from consent.links import (
@@ -34,6 +34,7 @@ from consent.platform_tokens import Refreshed, refresh, revoke_at_platform
 from consent.platforms import PlatformRefused
 from consent.seal import SealError
 from consent.tables import GrantVersion, Link
+from consent.terms import HUB, GrantTerms, Purpose, Sensitive
 from consent.withdraw import withdraw_grant
 from hub.db import writing
 
@@ -58,6 +59,7 @@ class Hub:
             platforms=frozenset({"bank", "evil"}),
             valid_from=self.now - timedelta(days=90),
             valid_until=self.now + timedelta(days=365),
+            sensitive=frozenset(Sensitive),
             notice_version="2026-11",
             language="zh-CN",
         )
@@ -214,7 +216,9 @@ def test_a_withdrawn_grant_refuses_at_once_everywhere(hub_at_bank: Hub) -> None:
             load_access(session, hub_at_bank.ring, link_id=link_id, now=hub_at_bank.now)
 
 
-def test_a_refresh_under_way_while_the_grant_is_withdrawn_stores_nothing(hub_at_bank: Hub) -> None:
+def test_a_refresh_under_way_while_the_grant_is_withdrawn_gives_nothing_to_use_and_the_newest_token_back(
+    hub_at_bank: Hub,
+) -> None:
     who = hub_at_bank.sign_up("li")
     link_id = hub_at_bank.link(who, "card")
     fetch = hub_at_bank.town.fetch
@@ -229,12 +233,20 @@ def test_a_refresh_under_way_while_the_grant_is_withdrawn_stores_nothing(hub_at_
     assert hub_at_bank.refresh(link_id) is Refreshed.BUSY
     with writing(hub_at_bank.engine) as session:
         link = session.get_one(Link, link_id)
-        assert (link.state, link.token_version) == (LinkState.REVOKED, 1)
+        assert (link.state, link.give_back_at) == (LinkState.REVOKED, hub_at_bank.now)
+        with pytest.raises(LinkUnusable):
+            load_access(session, hub_at_bank.ring, link_id=link_id, now=hub_at_bank.now)
+    hub_at_bank.town.fetch = fetch  # type: ignore[method-assign]
+    assert revoke_at_platform(
+        hub_at_bank.transactions, hub_at_bank.ring, hub_at_bank.town, config=hub_at_bank.bank.config(),
+        link_id=link_id, now=hub_at_bank.now,
+    )  # fmt: skip
+    assert hub_at_bank.bank.revoked == ["rt-1"]  # the platform rotates: the token before is dead already
 
 
 def test_of_many_workers_that_refresh_one_link_one_asks_the_platform(hub_at_bank: Hub) -> None:
     link_id = hub_at_bank.link(hub_at_bank.sign_up("li"), "card")
-    results = in_threads(8, lambda _: hub_at_bank.refresh(link_id))
+    results = in_threads(32, lambda _: hub_at_bank.refresh(link_id))
     assert hub_at_bank.bank.refresh_count == 1
     assert results.count(Refreshed.RENEWED) == 1
     assert set(results) <= {Refreshed.RENEWED, Refreshed.BUSY, Refreshed.FRESH}

@@ -397,3 +397,112 @@ def test_a_cursor_is_frozen_and_goes_through_json() -> None:
     ):
         with pytest.raises(TypeError):
             change()
+
+
+def in_other_words(exchange: Any) -> None:
+    query = parse_qs(urlsplit(exchange.path).query)
+    start, size = int(query.get("after", ["0"])[0]), int(query["page_size"][0])
+    page: dict[str, Any] = {"items": ROWS[start : start + size], "paging": {"total": len(ROWS)}}
+    if start + size < len(ROWS):
+        page["paging"]["next"] = str(start + size)
+    exchange.reply(200, page)
+
+
+OTHER_WORDS = {
+    "cursor_parameter": "after",
+    "limit_parameter": "page_size",
+    "records_member": "items",
+    "cursor_member": "paging.next",
+    "cursor_may_be_left_out": True,
+    "query": ["format=full", "lang=zh"],
+}
+
+
+def test_a_platform_may_call_all_of_it_by_other_names(serve: Callable) -> None:
+    platform = serve(in_other_words)
+    source = puller(platform, **OTHER_WORDS)
+    taken, error = pages(source.fetch(ACCESS, None, now=NOW))
+    assert error is None
+    assert ids(taken) == [row["cardTransactionId"] for row in ROWS]
+    assert taken[-1].cursor == {"cursor": "20"}
+    assert platform.asked[0].path == "/records?format=full&lang=zh&page_size=10"
+    assert platform.asked[1].path == "/records?format=full&lang=zh&page_size=10&after=10"
+
+
+def test_the_cursor_may_stand_in_a_header(serve: Callable) -> None:
+    def answer(ask: Any) -> None:
+        start, limit = asked(ask)
+        following = {"X-Next": str(start + limit)} if start + limit < len(ROWS) else {}
+        ask.reply(200, {"records": ROWS[start : start + limit]}, following)
+
+    taken, error = pages(puller(serve(answer), cursor_header="X-Next").fetch(ACCESS, None, now=NOW))
+    assert error is None
+    assert ids(taken) == [row["cardTransactionId"] for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "page", "reason"),
+    [
+        (False, {"items": [], "paging": {}}, "page_no_next_cursor"),
+        (False, {"items": []}, "page_no_next_cursor"),
+        (False, {"items": [], "paging": None}, "page_no_next_cursor"),
+        (True, {"items": [], "paging": "x"}, "page_no_next_cursor"),
+        (True, {"items": [], "paging": {"next": 5}}, "page_next_cursor"),
+        (True, {"items": [], "paging": {"next": ""}}, "page_next_cursor"),
+    ],
+)
+def test_a_cursor_that_is_not_where_it_should_be_is_noticed(
+    serve: Callable, left_out: bool, page: dict[str, Any], reason: str
+) -> None:
+    config = OTHER_WORDS | {"cursor_may_be_left_out": left_out}
+    taken, error = pages(puller(serve(lambda ask: ask.reply(200, page)), **config).fetch(ACCESS, None, now=NOW))
+    assert (taken, str(error)) == ([], reason)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"cursor_parameter": "limit"},
+        {"query": ["cursor=1"]},
+        {"query": ["a=1", "a=2"]},
+        {"query": ["a"]},
+        {"query": ["=1"]},
+        {"cursor_member": "records"},
+        {"cursor_member": "records.next"},
+        {"cursor_member": "paging."},
+        {"cursor_header": "x next"},
+        {"cursor_header": "x\r\ny"},
+        {"records_member": ""},
+        {"cursor_params": "after"},
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(config: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        parse_config({"records_url": "https://bank.example/records", **config}, {})
+
+
+@pytest.mark.parametrize(("answers", "calls"), [((True,), 2), ((True, True), 2), ((False,), 1)])
+def test_a_proof_without_the_servers_nonce_is_made_once_more(
+    serve: Callable, answers: tuple[bool, ...], calls: int
+) -> None:
+    def refuse_first(ask: Any) -> None:
+        if len(platform.asked) <= len(answers):
+            return ask.reply(401, {}, {"dpop-nonce": "n", "www-authenticate": 'DPoP error="use_dpop_nonce"'})
+        return ask.reply(200, {"records": ROWS[:1], "next_cursor": None})
+
+    heard: list[tuple[str, int, str | None]] = []
+    script = iter(answers)
+
+    def hear(*, url: str, status: int, headers: Mapping[str, str]) -> bool:
+        heard.append((url, status, headers.get("dpop-nonce")))
+        return next(script)
+
+    platform = serve(refuse_first)
+    access = LinkAccess(
+        link_id="7", account="a", access_token="t", prove=lambda *, method, url: {"dpop": "p"}, hear=hear
+    )
+    taken, error = pages(puller(platform).fetch(access, None, now=NOW))
+    assert len(platform.asked) == calls
+    assert heard[0] == (f"{platform.url}/records", 401, "n")
+    assert (error is None) == (answers == (True,))
+    assert [page.delivery.account for page in taken] == ["a"] * len(taken)

@@ -5,9 +5,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
+from tests_support.oauth import Bank, make_authority
 
-from consent.grants import HUB, GrantTerms, Purpose
+from consent.authority import Authority
 from consent.keyring import KeyRing, load_keyring
+from consent.people import add_person
+from consent.terms import HUB, GrantTerms, Purpose, Sensitive
+from hub.db import writing
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +30,27 @@ def make_terms(now: datetime) -> Callable[..., GrantTerms]:
             "platforms": frozenset({"citic-carbon"}),
             "valid_from": now - timedelta(days=30),
             "valid_until": now + timedelta(days=300),
+            "sensitive": frozenset(Sensitive),
             "notice_version": "2026-11",
             "language": "zh-CN",
         }
         return GrantTerms(**{**terms, **changed})
 
     return make
+
+
+@pytest.fixture
+def authority(ring: KeyRing) -> Authority:
+    return make_authority(ring)
+
+
+@pytest.fixture
+def bank(engine: Engine, authority: Authority, now: datetime) -> Bank:
+    """A registered client of a participant."""
+    return Bank(engine, authority, now, participant="citic-carbon")
+
+
+@pytest.fixture
+def person(engine: Engine, ring: KeyRing, now: datetime) -> int:
+    with writing(engine) as session:
+        return add_person(session, ring, username="li", password=None, display_name="Li", now=now).subject_id

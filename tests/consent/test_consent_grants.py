@@ -14,23 +14,25 @@ from consent.grants import (
     GrantConflict,
     GrantNotFound,
     GrantState,
-    GrantTerms,
     IllegalTransition,
     activate_grant,
     amend_grant,
-    find_drift,
     load_grants,
     load_versions,
     pause_grant,
+    recently_refused,
+    refuse_grant,
     request_grant,
     require_grant,
     resume_grant,
     revoke_grant,
 )
+from consent.guard_copy import find_drift
 from consent.keyring import KeyRing
 from consent.links import LinkState, open_link
 from consent.people import add_person
 from consent.tables import AccessToken, GrantCurrent, GrantVersion, Link, OAuthClient
+from consent.terms import GrantTerms
 from consent.withdraw import expire_due, withdraw_grant
 from hub.db import writing
 
@@ -38,6 +40,7 @@ Steps = dict[str, Callable[[Session, Grant, datetime], tuple[Grant, Change]]]
 
 STEPS: Steps = {
     "activate": lambda s, g, now: activate_grant(s, grant_id=g.grant_id, subject_id=g.subject_id, now=now),
+    "refuse": lambda s, g, now: refuse_grant(s, grant_id=g.grant_id, subject_id=g.subject_id, now=now),
     "pause": lambda s, g, now: pause_grant(s, grant_id=g.grant_id, subject_id=g.subject_id, now=now),
     "resume": lambda s, g, now: resume_grant(s, grant_id=g.grant_id, subject_id=g.subject_id, now=now),
     "amend": lambda s, g, now: amend_grant(s, grant_id=g.grant_id, subject_id=g.subject_id, terms=g.terms, now=now),
@@ -49,10 +52,12 @@ PATHS = {
     GrantState.REQUESTED: [],
     GrantState.ACTIVE: ["activate"],
     GrantState.PAUSED: ["activate", "pause"],
+    GrantState.REFUSED: ["refuse"],
     GrantState.REVOKED: ["activate", "revoke"],
 }
 OUTCOMES = {
     ("requested", "activate"): "active",
+    ("requested", "refuse"): "refused",
     ("requested", "revoke"): "revoked",
     ("active", "amend"): "active",
     ("active", "pause"): "paused",
@@ -90,7 +95,8 @@ def test_every_step_from_every_state_is_either_made_or_refused(
 
 
 def test_ended_grants_stay_ended() -> None:
-    assert {state for state, targets in LEGAL.items() if not targets} == {GrantState.REVOKED, GrantState.EXPIRED}
+    ended = {state for state, targets in LEGAL.items() if not targets}
+    assert ended == {GrantState.REFUSED, GrantState.REVOKED, GrantState.EXPIRED}
     assert set(LEGAL) == set(GrantState)
 
 
@@ -277,3 +283,21 @@ def test_the_guards_copy_follows_every_version_and_a_row_written_past_the_module
         session.delete(copy)
         session.flush()
         assert find_drift(session) == [grant.grant_id]
+
+
+def test_after_a_no_the_same_recipient_is_not_to_ask_again_for_a_while(
+    engine: Engine, person: int, make_terms: Callable[..., GrantTerms], now: datetime
+) -> None:
+    day = timedelta(days=1)
+    with writing(engine) as session:
+        for recipient in ("c_shop", "c_given"):
+            grant, _ = request_grant(session, subject_id=person, terms=make_terms(recipient=recipient), now=now)
+            step = refuse_grant if recipient == "c_shop" else activate_grant
+            step(session, grant_id=grant.grant_id, subject_id=person, now=now)
+        asked = [
+            ("c_shop", now, True), ("c_shop", now + day - timedelta(seconds=1), True), ("c_shop", now + day, False),
+            ("c_other", now, False), ("c_given", now, False),
+        ]  # fmt: skip
+        for recipient, at, expected in asked:
+            assert recently_refused(session, person, recipient, at, day) is expected, (recipient, at)
+        assert not recently_refused(session, person + 1, "c_shop", now, day)

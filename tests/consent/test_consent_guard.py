@@ -10,14 +10,12 @@ from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
 from consent.grants import (
-    HUB,
     GrantState,
-    GrantTerms,
-    Purpose,
     activate_grant,
     amend_grant,
     load_grants,
     pause_grant,
+    refuse_grant,
     request_grant,
     revoke_grant,
 )
@@ -25,6 +23,7 @@ from consent.guard import ASKED_SCHEMA, Permit, PermitForged, Refusal, permit
 from consent.keyring import KeyRing
 from consent.links import close_link, mark_broken, open_link
 from consent.people import add_person
+from consent.terms import HUB, GrantTerms, Purpose
 from consent.withdraw import expire_due
 from hub.db import writing
 
@@ -62,6 +61,7 @@ CASES = {
     Refusal.PURPOSE: ("active", {"purposes": frozenset({Purpose.COLLECT})}, {}, {}),
     Refusal.BEHAVIOUR: ("active", {}, {"behaviour": "MOB-EV"}, {}),
     Refusal.REQUESTED: ("requested", {}, {}, {}),
+    Refusal.REFUSED: ("refused", {}, {}, {}),
     Refusal.REVOKED: ("revoked", {}, {}, {}),
     Refusal.EXPIRED: ("active", {}, {}, {"now": 300 * DAY}),
     Refusal.PAUSED: ("paused", {}, {}, {}),
@@ -84,7 +84,9 @@ def test_each_refusal_has_its_case(
         if state != "none":
             grant, _ = request_grant(session, subject_id=subject_id, terms=make_terms(**changed_terms), now=now)
             ids = {"grant_id": grant.grant_id, "subject_id": subject_id, "now": now}
-            if state != "requested":
+            if state == "refused":
+                refuse_grant(session, **ids)
+            elif state != "requested":
                 activate_grant(session, **ids)
             if state == "paused":
                 pause_grant(session, **ids)
@@ -277,7 +279,7 @@ def test_the_guard_agrees_with_a_row_by_row_reading_of_the_rule(
                 assert len(given.allowed) + len(given.refused) == 1500
                 seen |= set(given.refused["reason"])
                 assert slow
-        assert seen == {refusal.value for refusal in Refusal} - {"requested", "expired", "link_inactive"}
+        assert seen == {refusal.value for refusal in Refusal} - {"requested", "refused", "expired", "link_inactive"}
 
 
 def test_a_batch_takes_no_more_queries_than_a_row(
@@ -299,5 +301,15 @@ def test_a_batch_takes_no_more_queries_than_a_row(
         event.listen(engine, "before_cursor_execute", listen)
         given = permit(session, purpose=Purpose.COLLECT, recipient=HUB, asked=asked, now=now)
         event.remove(engine, "before_cursor_execute", listen)
-    assert len(statements) == 3
+    assert len(statements) == 2  # the grants with their links, and who has a grant to somebody else
     assert given.refused["reason"].value_counts(sort=True).rows() == [("no_grant", 39_999), ("link_inactive", 1)]
+
+
+def test_what_is_collected_comes_from_one_platform_at_a_time(
+    engine: Engine, subject_id: int, make_terms: Callable[..., GrantTerms], now: datetime
+) -> None:
+    with writing(engine) as session:
+        give(session, subject_id, make_terms(), now)
+        two = pl.concat([ask(subject_id, now), ask(subject_id, now, platform="kuaidian")])
+        with pytest.raises(ValueError, match="one platform at a time"):
+            permit(session, purpose=Purpose.COLLECT, recipient=HUB, asked=two, now=now)

@@ -2,16 +2,17 @@
 
 import os
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from consent.keyfiles import create_if_absent, end_waits, set_aside
 from consent.keyring import (
     KeyPurpose,
     KeyRing,
     KeyRingError,
     add_key,
-    create_if_absent,
     load_client_key,
     load_keyring,
 )
@@ -57,13 +58,74 @@ def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
 
 
 def test_a_rotated_ring_opens_what_the_old_key_sealed_and_seals_with_the_new(tmp_path: Path) -> None:
-    old = load_keyring(tmp_path / "k")
-    sealed = old.seal(b"value", b"place")
-    new = add_key(old, "kek")
-    assert (old.kek_id, new.kek_id) == ("kek-0001", "kek-0002")
-    assert new.open(sealed, b"place") == b"value"
-    with pytest.raises(SealError):
-        old.open(new.seal(b"value", b"place"), b"place")
+    ring = load_keyring(tmp_path / "k")
+    sealed = ring.seal(b"value", b"place")
+    assert ring.kek_id == "kek-0001"
+    new = add_key(ring, "kek")
+    assert (ring.kek_id, new.kek_id) == ("kek-0002", "kek-0002")
+    assert ring.open(sealed, b"place") == new.open(sealed, b"place") == b"value"
+
+
+def test_another_process_opens_what_a_key_sealed_that_is_younger_than_its_last_look(tmp_path: Path) -> None:
+    ring, elsewhere = load_keyring(tmp_path / "k"), load_keyring(tmp_path / "k")
+    new = add_key(ring, "kek")
+    assert elsewhere.open(new.seal(b"value", b"place"), b"place") == b"value"
+    assert elsewhere.kek_id == "kek-0002"
+
+
+def test_another_process_takes_a_new_key_up_at_its_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ring, elsewhere = load_keyring(tmp_path / "k"), load_keyring(tmp_path / "k")
+    add_key(ring, "kek")
+    add_key(ring, "log")
+    monkeypatch.setattr("consent.keyring.LOOK_EVERY_S", 0.0)
+    assert elsewhere.kek_id == "kek-0002"
+    assert [key.key_id for key in elsewhere.log_seeds] == ["log-0001", "log-0002"]
+
+
+def test_a_key_that_waits_is_published_and_does_not_sign(tmp_path: Path) -> None:
+    ring = load_keyring(tmp_path / "k")
+    add_key(ring, "oauth", waits_until=datetime(2026, 11, 21, tzinfo=UTC))
+    assert [key.kid for key in ring.oauth] == ["oauth-0001", "oauth-0002"]
+    assert ring.signing_key.kid == "oauth-0001"
+    end_waits(ring.directory, "oauth-0002")
+    ring.refresh()
+    assert ring.signing_key.kid == "oauth-0002"
+
+
+def test_a_retired_key_is_kept_aside_and_its_number_is_never_given_again(tmp_path: Path) -> None:
+    ring = load_keyring(tmp_path / "k")
+    add_key(ring, "kek")
+    add_key(ring, "kek")
+    set_aside(ring.directory, "kek-0003")
+    ring.refresh()
+    assert ring.kek_id == "kek-0002"
+    assert (tmp_path / "k" / "retired" / "kek-0003.key").exists()
+    assert add_key(ring, "kek").kek_id == "kek-0004"
+
+
+def test_a_directory_that_goes_away_leaves_the_keys_and_makes_no_new_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = load_keyring(tmp_path / "k")
+    sealed = ring.seal(b"value", b"place")
+    monkeypatch.setattr("consent.keyring.LOOK_EVERY_S", 0.0)
+    (tmp_path / "k").rename(tmp_path / "away")
+    assert ring.open(sealed, b"place") == b"value"
+    (tmp_path / "k").mkdir(mode=0o700)
+    assert ring.kek_id == "kek-0001"
+    assert list((tmp_path / "k").iterdir()) == []
+
+
+def test_keys_whose_values_are_found_by_computing_them_again_cannot_be_replaced(ring: KeyRing) -> None:
+    for purpose in set(KeyPurpose) - {KeyPurpose.PAIRWISE}:
+        with pytest.raises(KeyRingError):
+            add_key(ring, f"hmac-{purpose}")
+
+
+def test_what_is_computed_again_is_the_same_after_a_rotation(ring: KeyRing) -> None:
+    before = ring.digest(KeyPurpose.PAIRWISE, "client", "subject")
+    assert add_key(ring, "hmac-pairwise").digest(KeyPurpose.PAIRWISE, "client", "subject") == before
+    assert [key.key_id for key in ring.pairwise_keys] == ["hmac-pairwise-0001", "hmac-pairwise-0002"]
 
 
 @pytest.mark.parametrize("kind", ["kek", "log", "oauth", "hmac-pairwise"])

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from consent.grants import GrantTerms, activate_grant, pause_grant, request_grant
+from consent.grants import activate_grant, pause_grant, request_grant
 from consent.keyring import KeyRing
 from consent.links import (
     AlreadyLinked,
@@ -29,6 +29,7 @@ from consent.links import (
 )
 from consent.people import add_person
 from consent.tables import Link
+from consent.terms import GrantTerms
 from hub.db import writing
 
 P = "citic-carbon"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from tests_support.portal import Visitor
 from tests_support.postgres import Cluster
 from tests_support.pushes import DOOR, push
 from tests_support.tokens import metadata
-from tests_support.town import document_of
+from tests_support.town import document_of, served_hub
 from tests_support.web import Caller, count, look_up
 
+from consent.metadata import server_jwks
+from consent.receipts import load_receipts
 from hub.cli import app, main
 from hub.context import Hub, open_hub
 from hub.db import reading
@@ -143,7 +145,8 @@ def test_the_commands_of_the_contract_are_there():
         "participants suspend", "clients register", "people add", "connectors list", "connectors check", "mappings list",
         "mappings test", "standards show", "clear", "window list", "window seal", "window reconcile", "window finalize",
         "audit", "log verify", "log export", "log key", "quarantine list", "quarantine show", "quarantine replay",
-        "quarantine discard",
+        "quarantine discard", "staff add", "staff list", "staff enrol", "staff disable",
+        "receipts verify",
     } <= told  # fmt: skip
 
 
@@ -155,6 +158,8 @@ def test_the_commands_of_the_contract_are_there():
         ["participants", "add"],
         ["participants", "no-such-command"],
         ["people", "add"],
+        ["staff", "add", "chen"],
+        ["staff", "add", "chen", "--role", "root"],
         ["window", "reconcile"],
         ["window", "reconcile", "one"],
         ["clear", "--records", "x"],
@@ -415,6 +420,73 @@ def test_a_person_with_an_impossible_name_or_password_is_one_line(tanlian: Termi
     assert count(opened, "person") == {"person": 0}
 
 
+def test_a_child_is_created_with_its_guardian(tanlian: Terminal, opened: Hub):
+    born = f"{date.today().year - 8}-03-01"  # the command's clock is the real one
+    password = {"stdin": "a long password\n"}
+    assert tanlian("people", "add", "parent", "--born", "1980-01-02", "--password-stdin", **password).code == 0
+    assert tanlian(
+        "people", "add", "child", "--born", born, "--guardian", "parent", "--password-stdin", **password
+    ).out == "child: created\n"  # fmt: skip
+    rows = look_up(
+        opened,
+        "SELECT c.username, g.username, c.born_sealed IS NOT NULL FROM person c LEFT JOIN person g "
+        "ON g.subject_id = c.guardian_id ORDER BY c.username",
+    )
+    assert [(name, guardian, bool(sealed)) for name, guardian, sealed in rows] == [
+        ("child", "parent", True), ("parent", None, True),
+    ]  # fmt: skip
+    assert "no account" in tanlian(
+        "people", "add", "other", "--born", born, "--guardian", "nobody", "--password-stdin", **password
+    ).complaint  # fmt: skip
+    assert tanlian("people", "add", "other", "--born", "yesterday", "--password-stdin", **password).code == 2
+    assert count(opened, "person") == {"person": 2}
+
+
+# Receipts: verified without the hub.
+
+
+def test_a_receipt_is_verified_with_a_file_of_keys_alone(bare: Terminal, hub: Hub):
+    person = link_person(hub, "li", {CITY: "bj-1"}, {"MOB-BIKE"}, NOW)
+    with reading(hub.engine) as session:
+        (receipt,) = load_receipts(session, hub.ring, subject_id=person.subject_id)
+    file, keys = bare.write("receipt.jwt", receipt.jws), bare.write("jwks.json", server_jwks(hub.ring))
+    ran = bare("receipts", "verify", file, "--jwks", keys)
+    assert (ran.code, ran.err) == (0, "")
+    for words in ("The receipt is valid", "given at 2026-11-20T08:00:00Z", "MOB-BIKE", CITY, receipt.digest.hex()):
+        assert words in ran.out, words
+    told = bare("receipts", "verify", file, "--jwks", keys, "--json").json
+    assert (told["valid"], told["digest"]) == (True, receipt.digest.hex())
+    assert told["receipt"]["record_metadata"]["record_id"] == person.grant_id
+    assert not (bare.folder / "unmigrated.db").exists()  # no hub was opened for it
+
+
+def test_what_is_no_receipt_or_cannot_be_read_is_one_line(bare: Terminal, hub: Hub):
+    person = link_person(hub, "li", {CITY: "bj-1"}, {"MOB-BIKE"}, NOW)
+    with reading(hub.engine) as session:
+        (receipt,) = load_receipts(session, hub.ring, subject_id=person.subject_id)
+    file, keys = bare.write("receipt.jwt", receipt.jws), bare.write("jwks.json", server_jwks(hub.ring))
+    changed = bare.write("changed.jwt", receipt.jws[:-4] + ("AAAA" if receipt.jws[-4:] != "AAAA" else "BBBB"))
+    chinese = bare.write("chinese.jwt", "收据")
+    text, number = bare.write("keys.txt", "no JSON"), bare.write("keys.json", "7")
+    for receipt_file, place, told in (
+        (changed, keys, "signature"), (keys, keys, "not a valid receipt"), (chinese, keys, "not a receipt"),
+        (bare.folder / "nowhere", keys, "No such file"), (file, bare.folder / "nowhere", "No such file"),
+        (file, text, "not a set of keys"), (file, number, "not a set of keys"), (file, "http://127.0.0.1:1/x", "ConnectError"),
+    ):  # fmt: skip
+        assert told in bare("receipts", "verify", receipt_file, "--jwks", place).complaint, (receipt_file, place)
+
+
+def test_the_keys_may_be_fetched_from_the_hub(bare: Terminal, hub: Hub):
+    with served_hub(hub) as there:
+        person = link_person(there, "li", {CITY: "bj-1"}, {"MOB-BIKE"}, NOW)
+        with reading(there.engine) as session:
+            (receipt,) = load_receipts(session, there.ring, subject_id=person.subject_id)
+        file = bare.write("receipt.jwt", receipt.jws)
+        ran = bare("receipts", "verify", file, "--jwks", f"{there.settings.issuer}/oauth/jwks")
+        assert (ran.code, "valid" in ran.out) == (0, True)
+        assert bare("receipts", "verify", file, "--jwks", f"{there.settings.issuer}/nowhere").complaint
+
+
 # Connectors, mappings, standards: no database is needed or made.
 
 
@@ -651,6 +723,55 @@ def test_a_log_that_is_not_there_or_another_one_s_key_is_not_verified(tanlian: T
     assert tanlian("log", "verify", "--dir", tanlian.folder, "--key", "no key").complaint
     file = tanlian.write("a-file", "x")
     assert tanlian("log", "export", "--dir", file).complaint
+
+
+# Staff.
+
+
+def test_staff_are_added_with_a_link_listed_invited_anew_and_disabled(tanlian: Terminal, opened: Hub):
+    tanlian.monkeypatch.setenv("TANLIAN_ISSUER", "https://hub.example/")
+    tanlian("participants", "add", tanlian.write("beijing.json", BEIJING))
+    ran = tanlian("staff", "add", "chen", "--role", "operator")
+    assert (ran.code, len(ran.out.splitlines())) == (0, 2)
+    link = ran.out.splitlines()[1]
+    assert link.startswith("https://hub.example/staff/enrol?token=")
+    told = tanlian("staff", "add", "lin", "--role", "platform", "--participant", CITY, "--json").json
+    assert (told["name"], told["passkeys"]) == ("lin", True)
+    assert tanlian("staff", "add", "gu", "--role", "regulator", "--jurisdiction", "440300").code == 0
+    again = tanlian("staff", "enrol", "chen").out.splitlines()[1]
+    assert again != link
+    assert tanlian("staff", "disable", "gu").out == "gu: disabled\n"
+    assert tanlian("staff", "disable", "gu").out == "gu: disabled already\n"
+    rows = tanlian("staff", "list", "--json").json
+    assert [(row["name"], row["participant"], row["jurisdiction"], row["standing"]) for row in rows] == [
+        ("chen", None, None, "invited"),
+        ("gu", None, "440300", "disabled"),
+        ("lin", CITY, None, "invited"),
+    ]
+    assert "operator" in tanlian("staff", "list").out
+    assert len(look_up(opened, "SELECT * FROM staff_enrolment")) == 2
+    assert link.rpartition("=")[2] not in str(look_up(opened, "SELECT * FROM staff_enrolment"))
+
+
+def test_a_member_of_staff_who_cannot_be_is_refused_in_one_line(tanlian: Terminal, opened: Hub):
+    for words in (
+        ["add", "chen", "--role", "platform"],
+        ["add", "chen", "--role", "platform", "--participant", "nobody"],
+        ["add", "chen", "--role", "operator", "--jurisdiction", "CN"],
+        ["add", "chen", "--role", "regulator", "--jurisdiction", "44"],
+        ["add", "Chen Wei", "--role", "operator"],
+        ["enrol", "nobody"],
+        ["disable", "nobody"],
+    ):
+        assert tanlian("staff", *words).complaint
+    assert count(opened, "staff", "staff_action") == {"staff": 0, "staff_action": 0}
+    assert tanlian("staff", "add", "chen", "--role", "operator").code == 0
+    assert "already" in tanlian("staff", "add", "chen", "--role", "operator").complaint
+
+
+def test_where_no_browser_gives_passkeys_the_link_comes_with_a_warning(tanlian: Terminal, opened: Hub):
+    assert "TANLIAN_ISSUER" in tanlian("staff", "add", "chen", "--role", "operator").out
+    assert tanlian("staff", "enrol", "chen", "--json").json["passkeys"] is False
 
 
 # Long-running commands.

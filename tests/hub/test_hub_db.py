@@ -59,7 +59,7 @@ def test_a_frame_goes_in_and_comes_out_unchanged(engine: Engine):
     assert back.sort("value").equals(frame.sort("value"))
 
 
-@pytest.mark.parametrize("table", ["journal_entry", "posting", "grant_version", "event_reversal"])
+@pytest.mark.parametrize("table", ["journal_entry", "posting", "grant_version", "event_reversal", "staff_action"])
 def test_append_only_tables_refuse_deletion_and_update(engine: Engine, table: str):
     names = {
         "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :t",

@@ -34,6 +34,7 @@ from connectors.base import Cursor
 from connectors.drop_folder import DropSource, write_drop
 from consent.platform_client import Attempt, Linked, complete_link
 from consent.seal import place
+from consent.terms import Sensitive
 from consent.withdraw import withdraw_grant
 from hub.context import Hub
 from hub.db import reading, writing
@@ -259,7 +260,7 @@ def test_linking_a_broken_link_anew_goes_on_at_once_where_it_stopped(feed: Feed)
     feed.show(4)
     with reading(feed.hub.engine) as session:
         platform = open_platform(session, feed.hub.ring, CITIC)
-    terms = draft_terms(platform, feed.clock.now, look_back=timedelta(days=92))
+    terms = draft_terms(platform, feed.clock.now, look_back=timedelta(days=92), agreed=frozenset(Sensitive))
     attempt = Attempt(subject_id=feed.subject, platform=CITIC, redirect_uri="", verifier="", code="", terms=terms)
     account = inhabitant(1).accounts[CITIC]
     linked = Linked(account=account, tokens=token_for(feed.hub, CITIC, account), scope="records:read")
@@ -326,19 +327,32 @@ class Script:
     before: dict[int, Callable[[], Any]] = field(default_factory=dict)
     asked: list[str | None] = field(default_factory=list)
     status: dict[int, int] = field(default_factory=dict)
+    renewed: int = 0
+    takes_renewed: bool = False  # a renewed token is taken where `status` refuses the first one
 
     @property
     def app(self) -> FastAPI:
         app = FastAPI()
         app.add_api_route("/records", self._answer, methods=["GET"], response_model=None)
+        app.add_api_route("/.well-known/oauth-authorization-server", self._metadata, methods=["GET"])
+        app.add_api_route("/token", self._token, methods=["POST"])
         return app
+
+    def _metadata(self, request: Request) -> dict[str, str]:
+        issuer = str(request.base_url).rstrip("/")
+        return {"issuer": issuer, "authorization_endpoint": f"{issuer}/authorize", "token_endpoint": f"{issuer}/token"}
+
+    def _token(self) -> dict[str, str]:
+        self.renewed += 1
+        return {"access_token": f"renewed-{self.renewed}", "token_type": "BEARER"}
 
     def _answer(self, request: Request) -> Response:
         cursor = request.query_params.get("cursor")
         number = int(cursor or "1")
         self.asked.append(cursor)
         self.before.pop(number, lambda: None)()
-        if number in self.status:
+        told_renewed = "renewed-" in request.headers.get("authorization", "")
+        if number in self.status and not (self.takes_renewed and told_renewed):
             return JSONResponse({}, self.status[number])
         rows = [bill(10 * number + place) for place in (0, 1)]
         following = str(number + 1) if number < self.pages else None
@@ -380,11 +394,19 @@ def test_consent_withdrawn_between_two_pages_stops_the_next_page(ticking: Hub):
         assert (state.last_error, state.due_at) == ("link_inactive", NOW + PAUSED)
 
 
-def test_a_token_refused_between_two_pages_breaks_the_link_and_keeps_what_was_read(ticking: Hub):
+def test_a_token_refused_before_its_time_is_renewed_and_the_feed_goes_on(ticking: Hub):
+    script = Script(status={3: 401}, takes_renewed=True)
+    with scripted(ticking, script):
+        fetch_next(ticking, "w1")
+        assert (stored(ticking), script.renewed, state_of(ticking).last_error) == (8, 1, None)
+        assert script.asked == [None, "2", "3", "3", "4"]
+
+
+def test_a_token_refused_between_two_pages_and_a_new_one_too_breaks_the_link_and_keeps_what_was_read(ticking: Hub):
     script = Script(status={3: 401})
     with scripted(ticking, script):
         fetch_next(ticking, "w1")
-        assert stored(ticking) == 4
+        assert (stored(ticking), script.renewed) == (4, 1)
         assert look_up(ticking, "SELECT state FROM link") == [("broken",)]
         assert state_of(ticking).last_error == "token_refused"
 

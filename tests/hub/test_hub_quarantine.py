@@ -127,7 +127,7 @@ def test_consent_is_asked_for_anew(hub: Hub, corrected: str):
     )
     with writing(hub.engine) as session:
         for change in withdraw_grant(session, grant_id=li.grant_id, subject_id=li.subject_id, now=NOW):
-            log_consent_change(session, change, NOW)
+            log_consent_change(session, change, NOW, hub=hub)
     done = replayed(hub, corrected_platform(hub), now=NOW + timedelta(seconds=1))
     assert (done.translated, done.outcome.accepted, done.outcome.refused) == (3, 1, 2)
     assert count(hub, "source_record") == {"source_record": 1}

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI, Response
 from tests_support.deliveries import BEIJING, act, delivery, join
 from tests_support.people import link_person
-from tests_support.tokens import bearer
+from tests_support.tokens import Machine
 from tests_support.web import Caller, count, free_port, look_up, served
 
 from consent.clients import load_client
@@ -47,8 +47,8 @@ def caller(sealed: Hub) -> Caller:
 
 
 @pytest.fixture
-def own(sealed: Hub) -> dict[str, str]:
-    return bearer(sealed, CITY)
+def own(sealed: Hub) -> Machine:
+    return Machine(sealed, CITY)
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
@@ -60,53 +60,59 @@ def told(*lines: tuple[Any, Any]) -> dict[str, Any]:
     return {"deliveries": [{"delivery_id": name, "rows": rows} for name, rows in lines]}
 
 
-def test_a_platform_reads_its_own_side_and_nobody_else_s(caller: Caller, own: dict[str, str]):
-    assert caller.get("/v1/statements/1", headers=own).json() == OURS
-    other = caller.get("/v1/statements/1", headers=bearer(caller.hub, "other-city"))
+def test_a_platform_reads_its_own_side_and_nobody_else_s(caller: Caller, own: Machine):
+    assert own.get("/v1/statements/1").json() == OURS
+    other = Machine(caller.hub, "other-city").get("/v1/statements/1")
     assert [line["delivery_id"] for line in other.json()["deliveries"]] == ["o1"]
-    third = caller.get("/v1/statements/1", headers=bearer(caller.hub, "kuaidian"))
+    third = Machine(caller.hub, "kuaidian").get("/v1/statements/1")
     assert third.json()["deliveries"] == []
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_token_of_the_right_scope_and_of_a_participant_is_needed(caller: Caller, method: str):
+def test_a_token_of_the_right_scope_and_of_a_participant_is_needed(caller: Caller, own: Machine, method: str):
     before = count(caller.hub, "reconciliation", "change_leaf")
     hub = caller.hub
     cases = {
         "nothing": ({}, 401, "unauthorized"),
-        "no bearer": ({"authorization": "Basic YTpi"}, 401, "unauthorized"),
-        "a made-up token": ({"authorization": "Bearer at_made_up"}, 401, "unauthorized"),
-        "another scope": (bearer(hub, CITY, "regulator"), 403, "forbidden"),
-        "a client of nobody": (bearer(hub, None), 403, "forbidden"),
+        "no token": ({"authorization": "Basic YTpi"}, 401, "unauthorized"),
+        "a made-up token": ({"authorization": "DPoP at_made_up"}, 401, "unauthorized"),
+        "a token without its proof": ({"authorization": f"DPoP {own.token()}"}, 401, "unauthorized"),
+        "a bound token as a bearer": ({"authorization": f"Bearer {own.token()}"}, 401, "unauthorized"),
+        "another scope": (Machine(hub, CITY, "regulator").headers(method, "/v1/statements/1"), 403, "forbidden"),
+        "a client of nobody": (Machine(hub, None).headers(method, "/v1/statements/1"), 403, "forbidden"),
     }
     for name, (headers, status, reason) in cases.items():
         answer = caller.call(method, "/v1/statements/1", headers=headers, json=None if method == "GET" else told())
         assert problem(answer) == (status, reason), name
         if "client" not in name:
-            assert answer.headers["www-authenticate"].startswith("Bearer"), name
+            assert answer.headers["www-authenticate"].startswith("DPoP "), name
     assert count(hub, "reconciliation", "change_leaf") == before
 
 
-def test_a_token_ends_with_its_time_and_with_its_client(caller: Caller, own: dict[str, str]):
-    late = Caller(replace(caller.hub, clock=lambda: NOW + timedelta(minutes=6)))
-    assert late.get("/v1/statements/1", headers=own).status_code == 401
+def test_a_token_ends_with_its_time_and_with_its_client(caller: Caller, own: Machine):
+    assert own.get("/v1/statements/1").status_code == 200
+    own.move(replace(caller.hub, clock=lambda: NOW + timedelta(minutes=5, seconds=-1)))
+    assert own.get("/v1/statements/1").status_code == 200
+    own.move(replace(caller.hub, clock=lambda: NOW + timedelta(minutes=5)))
+    assert own.get("/v1/statements/1").status_code == 401
+    own.move(caller.hub)
     with writing(caller.hub.engine) as session:
         client = session.query(OAuthClient).one()
         assert load_client(session, client.client_id) is not None
         client.suspended_at = NOW
-    assert caller.get("/v1/statements/1", headers=own).status_code == 401
+    assert own.get("/v1/statements/1").status_code == 401
 
 
-def test_the_same_statement_on_both_sides_has_no_breaks(caller: Caller, own: dict[str, str]):
-    answer = caller.post("/v1/statements/1", headers=own, json=told(("d1", 2), ("d2", 1)))
+def test_the_same_statement_on_both_sides_has_no_breaks(caller: Caller, own: Machine):
+    answer = own.send_json("/v1/statements/1", told(("d1", 2), ("d2", 1)))
     assert (answer.status_code, answer.json()) == (200, {"window": 1, "breaks": []})
     assert look_up(caller.hub, "SELECT platform, state, ours_rows, theirs_rows FROM reconciliation") == [
         (CITY, "matched", 3, 3)
     ]
 
 
-def test_every_difference_has_its_type_and_both_numbers(caller: Caller, own: dict[str, str]):
-    answer = caller.post("/v1/statements/1", headers=own, json=told(("d1", 5), ("d3", 7)))
+def test_every_difference_has_its_type_and_both_numbers(caller: Caller, own: Machine):
+    answer = own.send_json("/v1/statements/1", told(("d1", 5), ("d3", 7)))
     assert answer.json()["breaks"] == [
         {"delivery_id": "d1", "kind": "rows", "ours": 2, "theirs": 5},
         {"delivery_id": "d2", "kind": "missing_there", "ours": 1, "theirs": None},
@@ -117,24 +123,24 @@ def test_every_difference_has_its_type_and_both_numbers(caller: Caller, own: dic
     assert leaf == [(1,)]
 
 
-def test_a_platform_cannot_claim_another_one_s_deliveries(caller: Caller, own: dict[str, str]):
-    answer = caller.post("/v1/statements/1", headers=own, json=told(("d1", 2), ("d2", 1), ("o1", 1)))
+def test_a_platform_cannot_claim_another_one_s_deliveries(caller: Caller, own: Machine):
+    answer = own.send_json("/v1/statements/1", told(("d1", 2), ("d2", 1), ("o1", 1)))
     assert [(line["delivery_id"], line["kind"]) for line in answer.json()["breaks"]] == [("o1", "missing_here")]
 
 
-def test_a_corrected_statement_replaces_the_one_before(caller: Caller, own: dict[str, str]):
-    caller.post("/v1/statements/1", headers=own, json=told(("d1", 5)))
-    later = Caller(replace(caller.hub, clock=lambda: NOW + timedelta(seconds=1)))
-    assert later.post("/v1/statements/1", headers=own, json=told(("d1", 2), ("d2", 1))).json()["breaks"] == []
+def test_a_corrected_statement_replaces_the_one_before(caller: Caller, own: Machine):
+    own.send_json("/v1/statements/1", told(("d1", 5)))
+    own.move(replace(caller.hub, clock=lambda: NOW + timedelta(seconds=1)))
+    assert own.send_json("/v1/statements/1", told(("d1", 2), ("d2", 1))).json()["breaks"] == []
     assert look_up(caller.hub, "SELECT state FROM reconciliation") == [("matched",)]
 
 
-def test_a_delivery_of_another_window_is_no_break(caller: Caller, own: dict[str, str]):
+def test_a_delivery_of_another_window_is_no_break(caller: Caller, own: Machine):
     hub = caller.hub
     with reading(hub.engine) as session:
         city = open_platform(session, hub.ring, CITY)
     take_delivery(hub, city, delivery("d9", act("9", scene="BUS")), now=NOW)
-    answer = caller.post("/v1/statements/1", headers=own, json=told(("d1", 2), ("d2", 1), ("d9", 1)))
+    answer = own.send_json("/v1/statements/1", told(("d1", 2), ("d2", 1), ("d9", 1)))
     assert answer.json()["breaks"] == []
 
 
@@ -148,19 +154,17 @@ WINDOWS = {
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_window_that_is_not_there_is_a_clear_answer(caller: Caller, own: dict[str, str], method: str):
+def test_a_window_that_is_not_there_is_a_clear_answer(caller: Caller, own: Machine, method: str):
     before = count(caller.hub, "reconciliation", "change_leaf")
     body = None if method == "GET" else told(("d1", 2))
-    answers = {
-        window: problem(caller.call(method, f"/v1/statements/{window}", headers=own, json=body)) for window in WINDOWS
-    }
+    answers = {window: problem(own.call(method, f"/v1/statements/{window}", json=body)) for window in WINDOWS}
     assert answers == WINDOWS
     assert count(caller.hub, "reconciliation", "change_leaf") == before
 
 
-def test_an_open_window_is_compared_when_it_is_sealed(caller: Caller, own: dict[str, str]):
-    assert problem(caller.post("/v1/statements/2", headers=own, json=told())) == (409, "conflict")
-    assert caller.get("/v1/statements/2", headers=own).json() == {"window": 2, "deliveries": []}
+def test_an_open_window_is_compared_when_it_is_sealed(caller: Caller, own: Machine):
+    assert problem(own.send_json("/v1/statements/2", told())) == (409, "conflict")
+    assert own.get("/v1/statements/2").json() == {"window": 2, "deliveries": []}
 
 
 WRONG_BODIES: dict[str, bytes] = {
@@ -189,10 +193,10 @@ WRONG_BODIES: dict[str, bytes] = {
 }
 
 
-def test_a_body_that_is_not_strictly_of_the_form_is_refused_and_not_repeated(caller: Caller, own: dict[str, str]):
+def test_a_body_that_is_not_strictly_of_the_form_is_refused_and_not_repeated(caller: Caller, own: Machine):
     before = count(caller.hub, "reconciliation", "change_leaf")
     answers = {
-        name: caller.post("/v1/statements/1", headers=own | {"content-type": "application/json"}, content=body)
+        name: own.call("POST", "/v1/statements/1", headers={"content-type": "application/json"}, content=body)
         for name, body in WRONG_BODIES.items()
     }
     assert {name: problem(answer) for name, answer in answers.items()} == dict.fromkeys(
@@ -202,9 +206,9 @@ def test_a_body_that_is_not_strictly_of_the_form_is_refused_and_not_repeated(cal
     assert "d" * 100 not in answers["an endless id"].text
 
 
-def test_a_body_beyond_the_hub_s_bound_is_refused_before_it_is_read(caller: Caller, own: dict[str, str]):
-    narrow = Caller(replace(caller.hub, settings=caller.hub.settings.model_copy(update={"max_body_bytes": 100})))
-    answer = narrow.post("/v1/statements/1", headers=own, json=told(*[("d", 1)] * 10))
+def test_a_body_beyond_the_hub_s_bound_is_refused_before_it_is_read(caller: Caller, own: Machine):
+    own.move(replace(caller.hub, settings=caller.hub.settings.model_copy(update={"max_body_bytes": 100})))
+    answer = own.send_json("/v1/statements/1", told(*[("d", 1)] * 10))
     assert problem(answer) == (413, "message_too_large")
 
 

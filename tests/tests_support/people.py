@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from consent.grants import HUB, GrantTerms, Purpose, activate_grant, request_grant
+from consent.grants import activate_grant, request_grant
 from consent.links import open_link
 from consent.people import add_person
+from consent.terms import HUB, GrantTerms, Purpose, Sensitive
 from hub.changes import log_consent_change
 from hub.context import Hub
 from hub.db import writing
@@ -32,6 +33,7 @@ def link_person(hub: Hub, name: str, accounts: dict[str, str], behaviours: set[s
                 platforms=frozenset({platform}),
                 valid_from=now - timedelta(days=90),
                 valid_until=now + timedelta(days=365),
+                sensitive=frozenset(Sensitive),
                 notice_version="test",
                 language="en",
             )
@@ -42,6 +44,6 @@ def link_person(hub: Hub, name: str, accounts: dict[str, str], behaviours: set[s
                 grant_id=grant.grant_id, valid_from=terms.valid_from, now=now,
             )  # fmt: skip
             for change in (asked, given, opened):
-                log_consent_change(session, change, now)
+                log_consent_change(session, change, now, hub=hub)
             grant_id, link_id = grant.grant_id, link.link_id
         return LinkedPerson(person.subject_id, grant_id, link_id)

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from fastapi import FastAPI
 from tests_support.web import free_port, served
 
-from consent.grants import HUB, GrantTerms, Purpose, activate_grant, request_grant
+from consent.grants import activate_grant, request_grant
 from consent.links import Tokens, open_link
 from consent.people import add_person
+from consent.terms import HUB, GrantTerms, Purpose, Sensitive
 from hub.app import create_app
 from hub.changes import log_consent_change
 from hub.context import Hub
@@ -105,6 +106,7 @@ def link_inhabitant(hub: Hub, platform: str, person: Person, tokens: Tokens | No
         platforms=frozenset({platform}),
         valid_from=now - timedelta(days=90),
         valid_until=now + timedelta(days=365),
+        sensitive=frozenset(Sensitive),
         notice_version="test",
         language="en",
     )
@@ -120,5 +122,5 @@ def link_inhabitant(hub: Hub, platform: str, person: Person, tokens: Tokens | No
             grant_id=grant.grant_id, valid_from=terms.valid_from, now=now, tokens=tokens, scope="records:read",
         )  # fmt: skip
         for change in (asked, given, opened):
-            log_consent_change(session, change, now)
+            log_consent_change(session, change, now, hub=hub)
         return subject, grant.grant_id, link.link_id

@@ -1,0 +1,64 @@
+"""bench: how fast, as ratios within one run. I/O: everything that is measured, below a temporary folder."""
+
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from hub.bench.guard import measure_guard
+from hub.bench.token import TokenFigure, measure_tokens
+from hub.commands.console import err, print_line
+
+bench = typer.Typer(help="Benchmarks; each prints one JSON line with both sides and their ratio.", no_args_is_help=True)
+FLOWS = ("client_credentials", "authorization_code")
+DatabaseUrl = Annotated[
+    str | None, typer.Option(help="An empty PostgreSQL database; without it SQLite in a temporary folder.")
+]
+
+
+@bench.command("token")
+def token(
+    requests: Annotated[int, typer.Option("--requests", "-n", min=10, max=100_000, help="Requests in a round.")] = 1000,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds that count; one more warms up.")] = 3,
+    connections: Annotated[int, typer.Option(min=1, max=256, help="Requests under way at once.")] = 16,
+    peer: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder with peer.mjs, a server to stand beside.")
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Ask the token endpoint with private_key_jwt and DPoP, for both flows, beside a bare application and a peer."""
+    for flow in FLOWS:
+        with TemporaryDirectory(prefix="tanlian-bench-") as folder:
+            figure = measure_tokens(
+                Path(folder), flow=flow, requests=requests, rounds=rounds, connections=connections, peer=peer,
+                database_url=database_url,
+            )  # fmt: skip
+        tell(figure)
+
+
+@bench.command("guard")
+def guard(
+    rows: Annotated[int, typer.Option(min=1, max=100_000, help="Rows in a delivery.")] = 500,
+    people: Annotated[int, typer.Option(min=2, max=1_000_000, help="People whom the rows are about.")] = 5_000,
+    deliveries: Annotated[int, typer.Option(min=1, max=1_000, help="Deliveries that count; one more warms up.")] = 20,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Take deliveries and tell the consent guard's share of the time."""
+    with TemporaryDirectory(prefix="tanlian-bench-") as folder:
+        figure = measure_guard(
+            Path(folder), rows=rows, people=people, deliveries=deliveries, database_url=database_url
+        )  # fmt: skip
+    print_line({"bench": "guard", **asdict(figure)})
+    err.print(
+        f"{figure.rows:,} rows: guard {figure.guard_ms:.1f} ms beside {figure.rest_ms:.1f} ms, {figure.ratio:.1%}"
+    )
+
+
+def tell(figure: TokenFigure) -> None:
+    """Print the figure as one line, and for a reader at the terminal in words."""
+    print_line({"bench": "token", **asdict(figure)})
+    words = f"{figure.flow}: {figure.ours['rate_per_s']:,.0f}/s, p99 {figure.ours['p99_ms']:.0f} ms; "
+    words += f"{figure.ratio_to_hello:.2f} of a bare application"
+    err.print(words + (f", {figure.ratio:.2f} of the peer" if figure.ratio is not None else ""))

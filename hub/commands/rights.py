@@ -1,0 +1,63 @@
+"""people export, people erase: what a person may ask of the hub, done on their behalf. I/O: files, the database."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consent.people import load_subject_id
+from hub.commands.console import AS_JSON, opened_hub, out, print_json
+from hub.context import Hub
+from hub.db import reading
+from hub.errors import NotFound, UsageProblem
+from hub.rights.erase import erase_person
+from hub.rights.export import export_person
+
+
+def export(
+    name: str, file: Annotated[Path, typer.Option("--out", help="The ZIP file to write; it must not exist.")]
+) -> None:
+    """Write everything about a person into a signed ZIP file, readable by its owner only."""
+    with opened_hub() as hub:
+        subject_id = _find(hub, name)
+        try:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise UsageProblem(f"{file}: exists already") from None
+        with os.fdopen(descriptor, "w+b") as target:
+            export_person(hub, subject_id, target)
+    out.print(f"{file}: {file.stat().st_size:,} bytes")
+
+
+def erase(
+    name: str,
+    yes: Annotated[bool, typer.Option("--yes", help="There is no way back; say that you know.")] = False,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Erase a person for good: name, key, links, consents, sessions, contents of records; grams are forfeited."""
+    if not yes:
+        raise UsageProblem("erasing cannot be undone; export first if the person wants a copy, then give --yes")
+    with opened_hub() as hub:
+        erased = erase_person(hub, _find(hub, name), now=hub.clock())
+    if as_json:
+        print_json(
+            {"records": erased.records, "links": erased.links, "forfeited_mg": erased.forfeited_mg,
+             "tokens_not_returned": erased.tokens_not_returned}
+        )  # fmt: skip
+        return
+    out.print(
+        f"erased: {erased.records:,} records emptied, {erased.links:,} links, {erased.forfeited_mg:,} mg forfeited"
+    )
+    if erased.tokens_not_returned:
+        out.print(
+            f"{erased.tokens_not_returned:,} tokens were destroyed here without the platform being told: it was away"
+        )
+
+
+def _find(hub: Hub, name: str) -> int:
+    with reading(hub.engine) as session:
+        subject_id = load_subject_id(session, name)
+    if subject_id is None:
+        raise NotFound(f"there is no person {name!r}")
+    return subject_id

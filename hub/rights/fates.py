@@ -1,0 +1,74 @@
+"""What becomes of every table that names a person when that person is erased. Pure.
+
+One line a table, shown to the person before they confirm and followed by `erase.py`; a test keeps it complete: a table
+with a subject that is not named here cannot be added. ADR 0014.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Fate(StrEnum):
+    """What happens to the rows of a person."""
+
+    DELETED = "deleted"
+    EMPTIED = "emptied"  # the row stays and says nothing about anybody any more
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """One table: what the person may know it as, what becomes of it, and why."""
+
+    table: str
+    what: str
+    fate: Fate
+    why: str
+
+
+HOLDINGS = (
+    Holding(table="person", what="your name, password, birth date and the key of your data", fate=Fate.EMPTIED,
+            why="the row stays under a random number, because ledger entries need an owner; without the key, whatever it "
+            "sealed cannot be read by anybody"),
+    Holding(table="link", what="your accounts at platforms and the tokens for them", fate=Fate.EMPTIED,
+            why="closed; which account it was is destroyed, so you may link it again later"),
+    Holding(table="source_record", what="what platforms reported about you", fate=Fate.EMPTIED,
+            why="the content is destroyed; the empty row keeps the count of what was received true"),
+    Holding(table="reduction_record", what="your acts in the common form", fate=Fate.EMPTIED,
+            why="times are cut down to the day, places and order numbers are destroyed; behaviour and amount stay, "
+            "because totals were published from them"),
+    Holding(table="event", what="your acts as they were counted", fate=Fate.EMPTIED,
+            why="times are cut down to the day; the amount stays, because the ledger rests on it"),
+    Holding(table="decision", what="why a report counted or did not", fate=Fate.KEPT,
+            why="final windows have published a digest over all decisions; nothing in them says whose they are"),
+    Holding(table="account", what="your balances", fate=Fate.KEPT,
+            why="ledger entries are never edited; what you hold is forfeited by an entry of its own and nobody can use it"),
+    Holding(table="grant_version", what="what you allowed, and that you withdrew it", fate=Fate.KEPT,
+            why="withdrawn; that there was a consent has to be shown for three years, and it says no name"),
+    Holding(table="grant_current", what="what you allowed, as it is asked for at every act", fate=Fate.KEPT,
+            why="it says from now on that nothing is allowed"),
+    Holding(table="disclosure", what="to whom something of yours was shown, and when", fate=Fate.KEPT,
+            why="never what was shown; that it was shown has to be provable for three years, and it says no name"),
+    Holding(table="receipt", what="the receipts of your consents", fate=Fate.EMPTIED,
+            why="your receipts cannot be read here any more; their digest stays, because a leaf of the log names it"),
+    Holding(table="dirty_subject", what="a note that your acts are to be decided anew", fate=Fate.KEPT,
+            why="it is gone when that is done, within seconds"),
+    Holding(table="passkey", what="your passkeys", fate=Fate.DELETED, why=""),
+    Holding(table="web_session", what="your sign-ins", fate=Fate.DELETED, why=""),
+    Holding(table="access_token", what="tokens that let others read or use your account", fate=Fate.DELETED, why=""),
+    Holding(table="refresh_token", what="tokens that renew those", fate=Fate.DELETED, why=""),
+    Holding(table="authorization_code", what="authorizations under way", fate=Fate.DELETED, why=""),
+    Holding(table="link_attempt", what="linkings under way", fate=Fate.DELETED, why=""),
+)  # fmt: skip
+
+# What stays and has no person in it at all; for the page that explains it.
+BESIDES = (
+    ("a keyed mark of every report about you",
+     "so that the same reports, sent again for somebody new, do not count a second time; nothing leads from it to you"),
+    ("the public log", "it never held anything about you; a leaf says that somebody was erased, not who"),
+)  # fmt: skip
+
+
+def tables_of(fate: Fate) -> tuple[str, ...]:
+    """Return the tables of one fate."""
+    return tuple(holding.table for holding in HOLDINGS if holding.fate is fate)

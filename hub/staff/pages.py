@@ -1,0 +1,79 @@
+"""What staff see after signing in. I/O: HTTP, the database.
+
+Each page names its right, and its reading is in the transaction that records it (hub/staff/door.py).
+"""
+
+from fastapi import APIRouter, Request, Response
+
+from hub.api.operation import load_figures
+from hub.context import Hub
+from hub.portal.account import SHANGHAI
+from hub.portal.browser import render
+from hub.staff.actions import BY_COMMAND, load_actions
+from hub.staff.door import Permit, acting, require_staff
+from hub.staff.rights import RIGHTS, Right, What
+
+RIGHT_NAMES = {
+    Right.SEE_OWN: ("查看自己的权限和操作记录", "see one's own rights and actions"),
+    Right.SEE_OPERATION: ("查看运行情况", "see how the hub runs"),
+    Right.SEE_STATEMENTS: ("查看本平台的对账单", "see one's own platform's statements"),
+    Right.SEE_FIGURES: ("查看辖区汇总数据", "see the jurisdiction's totals"),
+    Right.SEE_CASE: ("在立案范围内查看辖区个案", "see what a case in the jurisdiction is about"),
+}
+# The words of the record, as they are shown: in both languages, and short enough for a phone.
+WHAT_NAMES = {
+    What.ADDED: ("加入", "added"),
+    What.LINK_MADE: ("发放登记链接", "link made"),
+    What.ENROLLED: ("登记通行密钥", "enrolled"),
+    What.DISABLED: ("停用", "disabled"),
+    What.SIGNED_IN: ("登录", "signed in"),
+    What.SIGNED_OUT: ("退出", "signed out"),
+    What.REFUSED: ("被拒绝", "refused"),
+    What.HOME_SEEN: ("查看工作台", "saw this page"),
+    What.OPERATION_SEEN: ("查看运行情况", "saw the operation"),
+}
+FIGURE_NAMES = {
+    "tanlian_source_records": "已接收记录",
+    "tanlian_quarantined_rows": "搁置的行",
+    "tanlian_dirty_subjects": "待清算的人",
+    "tanlian_open_links": "有效关联",
+    "tanlian_log_waiting": "待签名日志",
+}
+
+
+def staff_router(hub: Hub) -> APIRouter:
+    """Build the router."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/staff")
+    def home(request: Request) -> Response:
+        permit = require_staff(hub, request, Right.SEE_OWN)
+        with acting(hub, permit, What.HOME_SEEN) as session:
+            actions = load_actions(session, permit.member.staff_id)
+        rows = [
+            {
+                "at": f"{action.at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}",
+                "what": WHAT_NAMES[What(action.what)],
+                "right": ("命令行", "command line") if action.right == BY_COMMAND else RIGHT_NAMES[Right(action.right)],
+                "ids": ", ".join(f"{name} {value}" for name, value in action.ids.items()),
+                "case": action.case_id or "",
+            }
+            for action in actions
+        ]  # fmt: skip
+        rights = [RIGHT_NAMES[right] for right in sorted(RIGHTS[permit.member.role])]
+        return _page("staff_home.html", permit, rights=rights, actions=rows)
+
+    @router.get("/staff/operation")
+    def operation(request: Request) -> Response:
+        permit = require_staff(hub, request, Right.SEE_OPERATION)
+        with acting(hub, permit, What.OPERATION_SEEN) as session:
+            figures = load_figures(session)
+        return _page("staff_operation.html", permit, figures=figures, names=FIGURE_NAMES)
+
+    return router
+
+
+def _page(template: str, permit: Permit, **values: object) -> Response:
+    member = permit.member
+    shared = {"signed_in": False, "csrf": permit.visit.csrf, "member": member}
+    return render(template, **shared, operation=Right.SEE_OPERATION in RIGHTS[member.role], **values)
