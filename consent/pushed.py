@@ -28,7 +28,8 @@ from consent.tables import ParRequest
 from consent.tokens import new_token
 
 PREFIX = "urn:ietf:params:oauth:request_uri:"
-LIFE = timedelta(seconds=90)
+LIFE = timedelta(seconds=90)  # until a browser comes with it
+DECISION_LIFE = timedelta(seconds=590)  # once one came, for signing in and reading; FAPI 2.0 5.3.2.2-12: below 600 s
 ACTIONS = ("create", "merge", "replace")  # Grant Management for OAuth 2.0, section 5.2
 STATE_CHARS = 4096
 _S256 = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -149,6 +150,12 @@ def load_pushed(session: Session, *, client_id: str, request_uri: str, now: date
         action=told["action"],
         grant_id=told["grant_id"],
     )
+
+
+def give_time(session: Session, pushed: Pushed) -> None:
+    """A browser came with the request: let the person read before it is over."""
+    row = session.get_one(ParRequest, pushed.request_hash)
+    row.expires_at = max(row.expires_at, row.created_at + DECISION_LIFE)
 
 
 def use_up(session: Session, pushed: Pushed, now: datetime) -> bool:

@@ -7,7 +7,7 @@ Whatever is wrong with the request itself is told on a page of ours and never by
 checked is not to be sent to (RFC 9700 section 4.11).
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fastapi import APIRouter, Request, Response
@@ -21,9 +21,9 @@ from consent.details import Detail
 from consent.grants import recently_refused
 from consent.guardians import GuardianNeeded
 from consent.notices import Notice, current_notice, fill_in
-from consent.pushed import Pushed, load_pushed
+from consent.pushed import Pushed, give_time, load_pushed
 from consent.sessions import CsrfRefused
-from consent.stepup import require_recent_proof
+from consent.stepup import StepUpNeeded, require_recent_proof
 from consent.terms import Assurance, Frequency, Sensitive, sensitive_classes
 from hub.changes import log_consent_change
 from hub.context import Hub
@@ -34,6 +34,9 @@ from hub.portal.returning import with_return
 from standards.behaviours import load_behaviours
 
 PATH = "/oauth/authorize"
+# Sharing takes a recent proof of the person. Longer than for other acts: the page has to be read, and comes at the end of
+# a way through somebody else's site.
+SHARING_PROOF = timedelta(minutes=15)
 ACTIONS = {
     "read": "read your grams and the acts behind them 查看您的减排量及其对应的行为",
     "contribute": "report acts of yours, to be counted once and credited to you 上报您的行为,核算一次并记入您的账户",
@@ -62,13 +65,18 @@ def authorize_router(hub: Hub, authority: Authority) -> APIRouter:
 
 
 def _ask(hub: Hub, authority: Authority, request: Request) -> Response:
-    pairs = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=40)
+    try:
+        pairs = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=40)
+    except ValueError:
+        return _stop("The address says too much. Go back to where you came from and begin anew.")
     told = dict(pairs)
     if len(told) != len(pairs):
         return _stop("The address names something twice.")
     now = hub.clock()
-    with reading(hub.engine) as session:
+    with writing(hub.engine) as session:
         pushed = _pushed(session, told, now)
+        if pushed is not None:
+            give_time(session, pushed)
     if pushed is None:
         return _stop(
             "This request is over, was decided already, or never was. Go back to where you came from and begin anew."
@@ -77,14 +85,20 @@ def _ask(hub: Hub, authority: Authority, request: Request) -> Response:
     if current is None or current.subject_id is None:
         # Only what names the request goes along: everything else in the address is ignored (RFC 9126 section 4).
         return go(with_return("/signin", _own_address(told)))
-    require_recent_proof(current.info, now=now, within=hub.settings.session_idle)
-    with writing(hub.engine) as session:
+    require_recent_proof(current.info, now=now, within=SHARING_PROOF)
+    with reading(hub.engine) as session:
         asked_lately = recently_refused(
             session, subject_id=current.subject_id, recipient=pushed.client.client_id, now=now,
             within=hub.settings.ask_again_after,
         )  # fmt: skip
     if asked_lately:
-        return _leave(answer_address(pushed, issuer=authority.issuer, error="access_denied"))
+        # A link and no redirect: this can be the end of the sign-in form's way, which may lead to no other origin.
+        return page(
+            "message.html", status=200, signed_in=False, heading="Asked again too soon 请求过于频繁",
+            message=f"You said no to {pushed.client.name} lately, so it may not ask you again yet. 您近期已拒绝该请求。",
+            back=answer_address(pushed, issuer=authority.issuer, error="access_denied"),
+            back_text=f"Back to {pushed.client.name} 返回",
+        )  # fmt: skip
     return _page(hub, current, pushed, told)
 
 
@@ -97,7 +111,10 @@ def _decide(hub: Hub, authority: Authority, request: Request, form: dict[str, st
     except CsrfRefused:
         return _stop("Please send the form from its own page.", status=403)
     now = hub.clock()
-    proof = require_recent_proof(current.info, now=now, within=hub.settings.session_idle)
+    try:
+        proof = require_recent_proof(current.info, now=now, within=SHARING_PROOF)
+    except StepUpNeeded:
+        raise StepUpNeeded(back=_own_address(form)) from None
     with writing(hub.engine) as session:
         pushed = _pushed(session, form, now)
         if pushed is None:
@@ -186,7 +203,8 @@ def _pushed(session: Session, told: dict[str, str], now: datetime) -> Pushed | N
 
 
 def _own_address(told: dict[str, str]) -> str:
-    return f"{PATH}?{urlencode({name: told[name] for name in ('client_id', 'request_uri')})}"
+    named = {name: told.get(name, "") for name in ("client_id", "request_uri")}
+    return f"{PATH}?{urlencode(named)}"
 
 
 def _leave(address: str) -> Response:

@@ -200,6 +200,7 @@ def _document(platform: str, base_port: int, agreed: Secrets, *, stream: str, **
         "device_code": platform == WECHAT,
         "allow_loopback": True,
         "statement_url": f"{origin}/statement",
+        "webhook_url": None,
         **fields,
     }
 
