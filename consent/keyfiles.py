@@ -2,6 +2,7 @@
 
 kek-0002.key      a key; the number rises with each rotation and is never used twice
 oauth-0002.waits  the key of that name is published but does not sign before this moment
+oauth-0001.pub    the public half of a retired signing key: what it signed is verified for ever
 retired/          keys that nothing needs any longer; kept, because a backup of the database may still need them
 """
 
@@ -16,7 +17,7 @@ _NUMBER = "[0-9]" * 4
 
 def list_names(directory: Path) -> tuple[str, ...]:
     """The names of everything that says which keys there are. A few microseconds: asked once a second."""
-    return tuple(sorted(name for name in os.listdir(directory) if name.endswith((".key", ".waits"))))
+    return tuple(sorted(name for name in os.listdir(directory) if name.endswith((".key", ".waits", ".pub"))))
 
 
 def key_paths(directory: Path, kind: str) -> list[Path]:
@@ -44,6 +45,16 @@ def end_waits(directory: Path, key_id: str) -> None:
     """Let a key sign from now on."""
     (directory / f"{key_id}.waits").unlink(missing_ok=True)
     sync_directory(directory)
+
+
+def load_public(directory: Path) -> list[str]:
+    """The public halves of retired signing keys, as JSON, oldest first."""
+    return [path.read_text() for path in sorted(directory.glob("*.pub"))]
+
+
+def keep_public(directory: Path, key_id: str, jwk: str) -> None:
+    """Keep the public half of a key that is about to be retired. Durable on return."""
+    create_if_absent(directory / f"{key_id}.pub", jwk.encode())
 
 
 def set_aside(directory: Path, key_id: str) -> None:

@@ -9,6 +9,7 @@ a key sealed which it does not know. So a rotation needs no restart and fails no
 """
 
 import hmac
+import json
 import re
 import secrets
 import time
@@ -18,11 +19,12 @@ from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from joserfc.jwk import ECKey
 
 from consent.errors import ConsentError
-from consent.keyfiles import create_if_absent, key_paths, list_names, load_waits, next_key_id, write_waits
+from consent.keyfiles import create_if_absent, key_paths, list_names, load_public, load_waits, next_key_id, write_waits
 from consent.seal import SealedKey, SealError, key_id_of, open_sealed, seal
 
 LOOK_EVERY_S = 1.0
@@ -51,6 +53,7 @@ class Keys:
     hmac_keys: dict[KeyPurpose, tuple[SealedKey, ...]] = field(repr=False)
     log_seeds: tuple[SealedKey, ...] = field(repr=False)
     oauth: tuple[ECKey, ...] = field(repr=False)
+    former: tuple[dict[str, Any], ...]
     waits: dict[str, datetime]
 
 
@@ -109,6 +112,13 @@ class KeyRing:
     def oauth(self) -> tuple[ECKey, ...]:
         """All published keys: the one that signs, those that signed before, and one that will."""
         return self.keys.oauth
+
+    def published(self) -> list[dict[str, Any]]:
+        """Public halves for /oauth/jwks: also of keys that are retired, for their receipts are still in people's hands."""
+        keys = self.keys
+        live = [key.as_dict(private=False) for key in keys.oauth]
+        names = {key["kid"] for key in live}
+        return [*(key for key in keys.former if key["kid"] not in names), *live]
 
     @property
     def signing_key(self) -> ECKey:
@@ -223,6 +233,7 @@ def _read_keys(directory: Path) -> Keys:
         hmac_keys={purpose: _load_secrets(directory, f"hmac-{purpose}") for purpose in KeyPurpose},
         log_seeds=_load_secrets(directory, "log"),
         oauth=tuple(_parse_signing_key(name, content) for name, content in _read_files(directory, "oauth")),
+        former=tuple(json.loads(text) for text in load_public(directory)),
         waits=load_waits(directory),
     )
 

@@ -55,5 +55,5 @@ def resource_metadata(issuer: str, *, mtls: bool) -> dict[str, Any]:
 
 
 def server_jwks(keyring: KeyRing) -> dict[str, Any]:
-    """Public halves of all signing keys, so that what an older one signed still verifies."""
-    return {"keys": [key.as_dict(private=False) for key in keyring.oauth]}
+    """Public halves of all signing keys, retired ones too, so that what an older one signed still verifies."""
+    return {"keys": keyring.published()}

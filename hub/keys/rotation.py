@@ -10,6 +10,7 @@ never made harms nobody. Every step can be done again, so whatever dies half-way
 """
 
 import fcntl
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from joserfc.jwk import ECKey
 from sqlalchemy.orm import Session
 from sqlmodel import col, select
 
-from consent.keyfiles import end_waits, set_aside
+from consent.keyfiles import end_waits, keep_public, set_aside
 from consent.keyring import KeyPurpose, draft_key, keep_key
 from hub.changes import log_change
 from hub.clearing.windows import hold_unfinished_windows
@@ -171,6 +172,9 @@ def retire_key(hub: Hub, key_id: str, *, at_once: bool) -> None:
             raise Conflict(f"{successor} took over less than the overlap ago; --now does not wait")
         with writing(hub.engine) as session:
             _tell(session, "retired", key_id, now)
+        if kind is KeyKind.SIGNING:
+            (public,) = [one for one in hub.ring.published() if one["kid"] == key_id]
+            keep_public(hub.ring.directory, key_id, json.dumps(public))
         set_aside(hub.ring.directory, key_id)
         hub.ring.refresh()
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc import jws
+from joserfc.jwk import KeySet
 from sqlalchemy import text
 from tests_support.deliveries import BEIJING, KUAIDIAN, act, delivery, join
 from tests_support.people import link_person
@@ -221,7 +223,7 @@ def test_a_signing_key_is_published_first_and_signs_after_the_overlap(hub: Hub) 
     with pytest.raises(Conflict, match="overlap"):
         retire_key(due, "oauth-0001", at_once=False)
     retire_key(at(hub, NOW + timedelta(hours=49)), "oauth-0001", at_once=False)
-    assert [key["kid"] for key in server_jwks(hub.ring)["keys"]] == ["oauth-0002"]
+    assert [str(key.kid) for key in hub.ring.oauth] == ["oauth-0002"]
     require_sound(hub)
 
 
@@ -481,3 +483,15 @@ def test_a_key_changes_under_traffic_without_one_failure(
 def open_beijing(hub: Hub) -> Any:
     with reading(hub.engine) as session:
         return open_platform(session, hub.ring, "beijing-green-life")
+
+
+def test_what_a_retired_signing_key_signed_is_verified_with_the_published_keys(hub: Hub) -> None:
+    statement = jws.serialize_compact({"alg": "ES256", "kid": "oauth-0001"}, b"a receipt", hub.ring.signing_key)
+    rotate_signing(hub, at_once=True)
+    retire_key(hub, "oauth-0001", at_once=True)
+    assert [str(key.kid) for key in hub.ring.oauth] == ["oauth-0002"]
+    for ring in (hub.ring, load_keyring(hub.ring.directory)):
+        keys = KeySet.import_key_set(server_jwks(ring))
+        assert [key.kid for key in keys.keys] == ["oauth-0001", "oauth-0002"]
+        assert jws.deserialize_compact(statement, keys, algorithms=["ES256"]).payload == b"a receipt"
+        assert not any("d" in key for key in server_jwks(ring)["keys"])
