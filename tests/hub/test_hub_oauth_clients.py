@@ -9,7 +9,7 @@ import pytest
 import requests
 from jwskate import Jwk
 from requests_oauth2client import (
-    AccessDenied,
+    AuthorizationResponseError,
     BearerToken,
     DPoPKey,
     DPoPToken,
@@ -129,8 +129,9 @@ def test_the_library_acts_for_itself_too(real: Hub) -> None:
 def test_the_library_reads_a_no_as_one(real: Hub) -> None:
     shop = make_shop(real)
     where, request = shop.ask(DPoPKey.generate(alg="ES256"), "refuse")
-    with pytest.raises(AccessDenied):
+    with pytest.raises(AuthorizationResponseError) as told:
         request.validate_callback(where)  # type: ignore[attr-defined]
+    assert told.value.error == "access_denied"
 
 
 def test_a_withdrawal_is_felt_by_the_library_at_once(real: Hub) -> None:
