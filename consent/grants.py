@@ -236,12 +236,12 @@ def require_grant(session: Session, *, grant_id: str, subject_id: int) -> Grant:
 
 
 def find_client_grant(session: Session, *, grant_id: str, client_id: str) -> Grant | None:
-    """The latest version of a grant that this client asked for, if it is in force; another's looks like none."""
+    """The latest version of a grant that this client asked for, if it is in force or paused; another's looks like none."""
     # The client names it, in whatever characters: no database takes half of one as a value, and PostgreSQL no NUL.
     if not (grant_id.isascii() and grant_id.isprintable()):
         return None
     row = session.scalars(_LATEST, {"grant_id": grant_id}).one_or_none()
-    if row is None or row.client_id != client_id or row.state != GrantState.ACTIVE:
+    if row is None or row.client_id != client_id or row.state not in (GrantState.ACTIVE, GrantState.PAUSED):
         return None
     return parse_grant(row)
 

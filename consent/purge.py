@@ -5,6 +5,7 @@ until its cleaning becomes the outage.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Mapped, Session
@@ -16,6 +17,7 @@ from consent.tables import (
     AuthorizationCode,
     LinkAttempt,
     ParRequest,
+    RefreshToken,
     SignInThrottle,
     UsedJti,
     WebSession,
@@ -25,12 +27,18 @@ from consent.tables import (
 def purge_ended(session: Session, *, now: datetime, limit: int = 1000) -> dict[str, int]:
     """Delete at most `limit` ended rows per table, the oldest first; returns the number per table."""
     at_once, day = timedelta(0), timedelta(hours=24)
-    ended: list[tuple[type[SQLModel], Mapped[str], Mapped[datetime], timedelta]] = [
+    ended: list[tuple[type[SQLModel], Mapped[str], Mapped[Any], timedelta]] = [
         (AccessToken, col(AccessToken.token_hash), col(AccessToken.expires_at), at_once),
         (AuthorizationCode, col(AuthorizationCode.code_hash), col(AuthorizationCode.expires_at), day),  # replays
         (LinkAttempt, col(LinkAttempt.state_hash), col(LinkAttempt.expires_at), at_once),
         (ParRequest, col(ParRequest.request_hash), col(ParRequest.expires_at), at_once),
         (PasskeyChallenge, col(PasskeyChallenge.session_hash), col(PasskeyChallenge.expires_at), at_once),
+        (
+            RefreshToken,
+            col(RefreshToken.token_hash),
+            col(RefreshToken.revoked_at),
+            day,
+        ),  # a code replayed ends it again
         (SignInThrottle, col(SignInThrottle.name_hash), col(SignInThrottle.updated_at), day),
         (UsedJti, col(UsedJti.jti_hash), col(UsedJti.expires_at), at_once),
         (WebSession, col(WebSession.token_hash), col(WebSession.expires_at), at_once),

@@ -21,7 +21,7 @@ from sqlmodel import col
 from consent.clients import RegisteredClient, load_client
 from consent.details import SCOPE_OF, SCOPES, Detail, DetailsRefused, dump_details, load_details, parse_details
 from consent.dpop import ProofRefused, verify_proof
-from consent.grants import find_client_grant
+from consent.grants import GrantState, find_client_grant
 from consent.keyring import token_hash
 from consent.requests import FormRequest
 from consent.tables import ParRequest
@@ -106,7 +106,8 @@ class PushedRequests(Endpoint):  # type: ignore[misc]
             return "create", None
         if action not in ACTIONS or grant_id is None:
             raise InvalidRequestError("grant_management_action is not known, or grant_id is missing")
-        if find_client_grant(self.server.session, grant_id=grant_id, client_id=client.client_id) is None:
+        grant = find_client_grant(self.server.session, grant_id=grant_id, client_id=client.client_id)
+        if grant is None or grant.state is not GrantState.ACTIVE:
             raise GrantIdRefused(description="there is no such grant")
         return action, grant_id
 

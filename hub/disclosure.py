@@ -31,7 +31,6 @@ EVENT_SCHEMA: dict[str, Any] = {
     "behaviour": pl.String(),
     "platform": pl.String(),
     "mg": pl.Int64(),
-    "records": pl.Int64(),
     "methodology": pl.String(),
     "policy": pl.String(),
     "window_state": pl.String(),
@@ -39,7 +38,7 @@ EVENT_SCHEMA: dict[str, Any] = {
 }
 # An event is named by its canonical record, whose platform is the one that it counts for.
 _EVENTS = (
-    "SELECT e.event_id, e.start_us, e.end_us, e.behaviour, r.platform, e.mg, e.records, e.methodology, e.policy, "
+    "SELECT e.event_id, e.start_us, e.end_us, e.behaviour, r.platform, e.mg, e.methodology, e.policy, "
     "w.state, e.provisional FROM event e JOIN reduction_record r ON r.record_id = e.event_id "
     "JOIN clearing_window w ON w.window_id = e.window_id "
     "LEFT JOIN event_reversal v ON v.event_id = e.event_id "

@@ -125,7 +125,6 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
         "platform": row["platform"],
         "counted_mg": row["mg"],
         "state": row["state"],
-        "reported_times": row["records"],
         "methodology": row["methodology"],
         "policy": row["policy"],
     }

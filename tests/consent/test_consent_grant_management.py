@@ -76,10 +76,14 @@ def test_a_grant_of_another_client_and_one_that_never_was_are_one_answer_to_the_
     assert bank.works(given["access_token"])
 
 
-def test_a_paused_grant_is_not_in_force_and_looks_like_none(bank: Bank, person: int) -> None:
+def test_a_paused_grant_can_be_looked_at_and_given_up_but_not_built_on(bank: Bank, person: int) -> None:
     grant_id = bank.consented(person)["grant_id"]
     with writing(bank.engine) as session:
         pause_grant(session, grant_id=grant_id, subject_id=person, now=bank.now)
+    assert look(bank, grant_id).status == 200
+    merged = bank.push(grant_management_action="merge", grant_id=grant_id)
+    assert (merged.status, merged.document["error"]) == (400, "invalid_grant_id")
+    assert give_up(bank, grant_id)[0].status == 204
     assert look(bank, grant_id).status == 404
 
 
