@@ -310,7 +310,7 @@ def _grants_query(dialect: str, *, hold: bool) -> Query:
     ).where(among(dialect, col(current.subject_id)), col(current.recipient) == bindparam("recipient"))
     # In the order of the key, so that no two of these wait for each other in a circle. SQLite knows no such lock.
     held = query.order_by(col(current.subject_id), col(current.recipient), col(current.grant_id))
-    return held.with_for_update(read=True, of=current) if hold else query
+    return held.with_for_update(read=True, of=current) if hold and dialect == "postgresql" else query
 
 
 @cache

@@ -1,6 +1,7 @@
 """What all commands share: where they print, how they fail, how long work shows progress. I/O: terminal."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from hub.context import Hub, open_hub
 from hub.errors import TanlianError, UsageProblem
 from hub.settings import Settings
 
-out = Console()
+# Where nobody looks on, no column need be folded: the tables of a log or a file are as wide as they need.
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140)
 err = Console(stderr=True, highlight=False)
 
 AS_JSON = typer.Option(False, "--json", help="Print JSON instead of tables.")
