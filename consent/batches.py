@@ -51,7 +51,8 @@ def epoch_us(dialect: str, column: Mapped[Any]) -> ColumnElement[int]:
     if dialect == "postgresql":
         return cast(func.extract("epoch", column) * 1_000_000, BigInteger)
     stored = type_coerce(column, Text())  # 'YYYY-MM-DD HH:MM:SS.ffffff', always six digits
-    seconds = cast(func.strftime("%s", stored), Integer)
+    # Without the fraction: SQLite rounds it to milliseconds, and .9996 would become the next second.
+    seconds = cast(func.strftime("%s", func.substr(stored, 1, 19)), Integer)
     return seconds * 1_000_000 + cast(func.substr(stored, 21, 6), Integer)
 
 

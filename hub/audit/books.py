@@ -57,4 +57,5 @@ class Books:
         """Return SQL for a stored time as whole microseconds since 1970."""
         if is_postgresql(self.session):
             return f"CAST(EXTRACT(EPOCH FROM {column}) * 1000000 AS BIGINT)"
-        return f"(CAST(strftime('%s', {column}) AS BIGINT) * 1000000 + CAST(substr({column}, 21, 6) AS BIGINT))"
+        # Without the fraction: SQLite rounds it to milliseconds, and .9996 would become the next second.
+        return f"(CAST(strftime('%s', substr({column}, 1, 19)) AS BIGINT) * 1000000 + CAST(substr({column}, 21, 6) AS BIGINT))"
