@@ -9,6 +9,7 @@ from hub.commands.keys import keys
 from hub.commands.quarantine import quarantine
 from hub.commands.receipts import receipts
 from hub.commands.staff import staff
+from hub.commands.standards import standards
 
 app = typer.Typer(
     name="tanlian",
@@ -32,7 +33,7 @@ app.add_typer(receipts, name="receipts")
 app.add_typer(staff, name="staff")
 app.add_typer(inspect.connectors, name="connectors")
 app.add_typer(inspect.mappings, name="mappings")
-app.add_typer(inspect.standards, name="standards")
+app.add_typer(standards, name="standards")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(operate.window, name="window")
 app.add_typer(operate.log, name="log")

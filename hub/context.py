@@ -10,6 +10,8 @@ from hub.db import make_engine
 from hub.errors import UsageProblem
 from hub.settings import Settings
 from mappings import MappingError, use_mappings_from
+from standards.check import check_standards
+from standards.datafile import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,14 @@ def find_mappings(settings: Settings) -> None:
         use_mappings_from(settings.mappings_dir)
     except MappingError as cause:
         raise UsageProblem(f"TANLIAN_MAPPINGS_DIR: {cause}") from cause
+
+
+def check_data(settings: Settings) -> None:
+    """See that figures, methodologies and rules are sound before anything is valued; raises UsageProblem."""
+    try:
+        check_standards(settings.methodology)
+    except DataError as cause:
+        raise UsageProblem(f"standards: {cause}") from cause
 
 
 def open_hub(settings: Settings | None = None, *, clock: Clock = system_clock) -> Hub:

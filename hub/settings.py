@@ -6,6 +6,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from standards.methodology import CURRENT_METHODOLOGY
+
 
 class Settings(BaseSettings):
     """Everything an operator may set; defaults run the embedded hub under `./var/`."""
@@ -22,7 +24,7 @@ class Settings(BaseSettings):
         default=False, description="participants may mark loopback origins (sandbox and tests only)"
     )
     mappings_dir: Path | None = Field(default=None, description="the operator's own mapping files, beside the hub's")
-    methodology: str = "hub-2026.1"
+    methodology: str = CURRENT_METHODOLOGY
     max_body_bytes: int = 16 * 1024 * 1024
     max_rows_per_delivery: int = 100_000
     challenge_period: timedelta = Field(

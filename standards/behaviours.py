@@ -18,7 +18,7 @@ CATEGORIES = frozenset({"clothing", "food", "housing", "travel", "use", "office"
 SUPPORT = frozenset({"C", "c", "U"})
 # In these units one record without a quantity stands for one act; in all others nothing can be assumed.
 COUNTED_UNITS = frozenset(
-    {"trip", "order", "meal", "time", "parcel", "carton", "once", "statement", "payment", "vehicle-day"}
+    "trip order meal time parcel carton once statement payment vehicle-day doc meeting".split()  # noqa: SIM905
 )
 
 
@@ -43,7 +43,7 @@ class Behaviour:
     countable: bool
     """True if an act counts one when nobody tells a quantity."""
     accepted: bool
-    """True if the hub accepts records of it, so that every methodology must have a rate."""
+    """True if the hub accepts records of it, so that the current methodology must have a method."""
     support: str
     aliases: tuple[str, ...]
     """Other names, with the mistranslations that sources carry."""

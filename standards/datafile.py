@@ -39,9 +39,9 @@ class Row:
             raise self.error(f"{name} is {value!r}, not one of {', '.join(sorted(allowed))}")
         return value
 
-    def text_or_none(self, name: str) -> str | None:
-        """Return a text, or None if the member is absent."""
-        return self.text(name) if name in self.values else None
+    def text_or_none(self, name: str, allowed: frozenset[str] | None = None) -> str | None:
+        """Return a text, if given one of the allowed ones, or None if the member is absent."""
+        return self.text(name, allowed) if name in self.values else None
 
     def whole(self, name: str, *, default: int | None = None, minimum: int | None = None) -> int:
         """Return a whole number; a missing one is an error unless there is a default."""
@@ -97,6 +97,22 @@ class Row:
         if not isinstance(value, list) or not value or not all(type(item) is int for item in value):
             raise self.error(f"{name} is missing or not a list of whole numbers")
         return tuple(value)
+
+    def tables(self, name: str) -> dict[str, "Row"]:
+        """Return the named tables within the row, by name; absent means none."""
+        value = self._take(name)
+        value = {} if value is None else value
+        if not isinstance(value, dict) or not all(isinstance(item, dict) for item in value.values()):
+            raise self.error(f"{name} is not made of tables")
+        return {key: Row(file=self.file, line=self.line, values=item) for key, item in value.items()}
+
+    def inner_rows(self, name: str) -> list["Row"]:
+        """Return a list of tables within the row, in order; absent means none."""
+        value = self._take(name)
+        value = [] if value is None else value
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self.error(f"{name} is not a list of tables")
+        return [Row(file=self.file, line=self.line, values=item) for item in value]
 
     def finish(self) -> None:
         """Refuse members that no reader asked for: a misspelt member must not be silently ignored."""

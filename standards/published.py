@@ -10,11 +10,14 @@ import polars as pl
 
 from standards.behaviours import load_behaviours
 from standards.datafile import DATA, Row, load_rows
-from standards.factors import load_sources, require_behaviour, require_unit
+from standards.factors import DATED, load_sources, require_behaviour, require_unit
+from standards.measure import parse_measure
 from standards.units import UnitError, exact_mass_mg, parse_decimal
 
 STATUSES = frozenset({"published", "derived", "unverified"})
 GRID_BASES = frozenset({"average", "residual", "fossil"})
+# Whether a part of `per` units earns a part of the amount: in whole steps only, in proportion, or the source does not say.
+ROUNDINGS = frozenset({"whole", "proportional", "unstated"})
 
 REWARD_SCHEMA = pl.Schema(
     {
@@ -24,6 +27,11 @@ REWARD_SCHEMA = pl.Schema(
         "amount": pl.String(),
         "per": pl.Int64(),
         "reward_unit": pl.String(),
+        "rounding": pl.String(),
+        "day_most": pl.String(),
+        "valid_from": pl.Date(),
+        "valid_until": pl.Date(),
+        "dated": pl.String(),
         "note": pl.String(),
         "source": pl.String(),
         "status": pl.String(),
@@ -31,6 +39,7 @@ REWARD_SCHEMA = pl.Schema(
 )
 GRID_SCHEMA = pl.Schema(
     {
+        "id": pl.String(),
         "region": pl.String(),
         "year": pl.Int32(),
         "basis": pl.String(),
@@ -82,10 +91,17 @@ def parse_rewards(file: Path) -> pl.DataFrame:
             "amount": _number(row, "amount"),
             "per": row.whole("per", default=1, minimum=1),
             "reward_unit": row.text("reward_unit"),
+            "rounding": row.text_or_none("rounding", ROUNDINGS) or "unstated",
+            "day_most": _number(row, "day_most") if "day_most" in row.values else None,
+            "valid_from": row.day_or_none("valid_from"),
+            "valid_until": row.day_or_none("valid_until"),
+            "dated": row.text_or_none("dated", DATED) or "unknown",
             "note": row.text_or_none("note"),
             **_provenance(row),
         }
         row.finish()
+        if (values["valid_from"] is None) != (values["dated"] == "unknown"):
+            raise row.error('valid_from is missing, or there although dated is "unknown"')
         rows.append(values)
     return pl.DataFrame(rows, schema=REWARD_SCHEMA)
 
@@ -100,6 +116,7 @@ def parse_grid_factors(file: Path) -> pl.DataFrame:
             raise row.error(f"repeats line {seen[key]}")
         seen[key] = row.line
         values = {
+            "id": f"grid-{key[0]}-{key[1]}-{key[2]}",
             "region": key[0],
             "year": key[1],
             "basis": key[2],
@@ -121,7 +138,7 @@ def parse_reference_values(file: Path) -> pl.DataFrame:
         if name in seen:
             raise row.error(f"reference {name} occurs twice")
         seen.add(name)
-        values = {"id": name, "value": _number(row, "value"), "unit": row.text("unit"), "note": row.text("note")}
+        values = {"id": name, "value": _number(row, "value"), "unit": _unit(row), "note": row.text("note")}
         values |= _provenance(row)
         row.finish()
         rows.append(values)
@@ -135,6 +152,15 @@ def _provenance(row: Row) -> dict[str, str]:
     if (source == "U") != (status == "unverified"):
         raise row.error("what has no source is unverified, and the other way round")
     return {"source": source, "status": status}
+
+
+def _unit(row: Row) -> str:
+    text = row.text("unit")
+    try:
+        parse_measure(text)
+    except UnitError as cause:
+        raise row.error(f"unit: {cause}") from cause
+    return text
 
 
 def _number(row: Row, name: str) -> str:

@@ -1,98 +1,117 @@
-"""Quantity times rate, in whole milligrams: exact integers, one half-even rounding, columns at a time. Pure."""
+"""The methodology's amount of every record: columns in, columns out, exact. Pure."""
 
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
+from itertools import product
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from standards.behaviours import accepted_behaviours, default_unit
 from standards.methodology import Methodology
-from standards.schema import QUANTIFIED_SCHEMA, Precision
-from standards.units import MAX_INT64, MICRO
-
-
-def amount_mg(quantity_micro: int, amount: int, per: int = 1) -> int:
-    """Return what a quantity is worth at `amount` milligrams for `per` units: exact, then rounded half-even.
-
-    Example:
-        >>> amount_mg(4_395_000, 48_700)
-        214036
-    """
-    return round(Fraction(quantity_micro * amount, per * MICRO))
+from standards.rates import I64, NONE, rate_table, slices_of
+from standards.schema import RECORD_SCHEMA, Precision, Role
+from standards.units import MICRO
 
 
 def quantify(records: pl.DataFrame, methodology: Methodology) -> pl.DataFrame:
     """Add the methodology's amount to every record.
 
     Args:
-        records: RECORD columns; others are dropped. A null unit is the behaviour's default unit.
-        methodology: the rates.
+        records: RECORD columns; others are dropped. A null unit is the behaviour's default unit; an act that is counted
+            (a trip, an order...) and tells no quantity is one.
+        methodology: the version to value with.
 
     Returns:
-        QUANTIFIED, rows in the same order. `factor_id` is null if there is no rate for behaviour and unit;
+        QUANTIFIED, rows in the same order. `factor_id` is null if there is no method for behaviour, unit and day;
         `reference_mg` is null then, and if no quantity is told, it is negative, or the amount does not fit 64 bits.
     """
-    table = _rate_table(methodology)
-    slots = records.select(_slot(table)).to_series()
-    looked_up = records.with_columns(_rate=table.rates.gather(slots), factor_id=table.factor_ids.gather(slots))
-    return looked_up.select(
-        *(pl.col(name) for name in QUANTIFIED_SCHEMA if name not in ("reference_mg", "factor_id")),
-        _half_even_mg(pl.col("quantity_micro"), pl.col("_rate")).alias("reference_mg"),
-        "factor_id",
+    words, table = _words(methodology), rate_table(methodology)
+    # Columns by themselves: for a delivery of some hundred rows, planning expressions would take longer than they do.
+    unit, quantity = records["unit"], records["quantity_micro"]
+    told, no_quantity = _numbers(quantity, 0), _missing(quantity)
+    slot = words.slot(
+        behaviour=_codes(records["behaviour"], words.behaviours),
+        unit=np.where(_missing(unit), words.untold, _codes(unit, words.units)),
+        day=_is(records["precision"] == Precision.DAY),
+    )
+    witnessed = _is(records["role"] != Role.SELF_REPORT)
+    region = _numbers(records["region"], 0)
+    start = _numbers(records["start_at"].cast(pl.Int64), 0)
+    rates, amounts = np.empty(len(records), np.int64), np.empty(len(records), np.int64)
+    for part in slices_of(len(records)):
+        at = slot[part]
+        rates[part] = table.find(words.methods.take(at), region[part], start[part], witnessed[part])
+        meant = np.where(no_quantity[part], words.without_quantity.take(at), told[part])
+        amounts[part] = table.amounts(rates[part], meant)
+    reference = pl.Series("reference_mg", amounts)
+    return records[list(RECORD_SCHEMA)].hstack(
+        [reference.set(reference < 0, None), words.pins[pl.Series(rates)]],
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RateTable:
-    """Rates by slot, so that a row is looked up by one number instead of three texts.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Words:
+    """Behaviour, unit and precision as one number, the slot; unknown words are the last of their kind."""
 
-    slot = (behaviour x (units + 1) + unit) x 2 + day; the last unit stands for "none told".
-    """
-
-    codes: pl.Enum
+    behaviours: pl.Enum
     units: pl.Enum
-    rates: pl.Series
-    factor_ids: pl.Series
+    untold: int
+    """Stands for no unit; unknown units are the number before it."""
+    methods: I64
+    """By slot."""
+    without_quantity: I64
+    """By slot: what a record without quantity stands for, one or -1."""
+    pins: pl.Series
+    """By rate; the last one stands for no rate."""
+
+    def slot(self, *, behaviour: npt.NDArray[Any], unit: npt.NDArray[Any], day: npt.NDArray[Any]) -> I64:
+        """Return the slots of words by number."""
+        return (behaviour.astype(np.int64) * (self.untold + 1) + unit) * 2 + day
 
 
-@lru_cache(maxsize=8)
-def _rate_table(methodology: Methodology) -> _RateTable:
-    behaviours = accepted_behaviours()
+@lru_cache(maxsize=16)
+def _words(methodology: Methodology) -> _Words:
+    behaviours, table = accepted_behaviours(), rate_table(methodology)
     units = sorted({unit for behaviour in behaviours.values() for unit in behaviour.units})
-    rows = {(rate["behaviour"], rate["unit"]): rate for rate in methodology.rates.iter_rows(named=True)}
-    slots = [
-        rows.get((behaviour.code, unit or default_unit(behaviour.code, precision)))
-        for behaviour in behaviours.values()
-        for unit in (*units, None)
-        for precision in (Precision.SECOND, Precision.DAY)
-    ]
-    return _RateTable(
-        codes=pl.Enum(list(behaviours)),
+    untold = len(units) + 1
+    shape = len(behaviours) + 1, untold + 1, 2
+    methods, without_quantity = np.full(shape, NONE, np.int64), np.full(shape, NONE, np.int64)
+    for (b, known), unit, (day, precision) in product(
+        enumerate(behaviours.values()), (*units, None), enumerate((Precision.SECOND, Precision.DAY))
+    ):
+        number = untold if unit is None else units.index(unit)
+        meant = unit or default_unit(known.code, precision)
+        methods[b, number, day] = table.method_number(known.code, meant)
+        if meant in known.units and known.counts_one(meant):
+            without_quantity[b, number, day] = MICRO
+    return _Words(
+        behaviours=pl.Enum(list(behaviours)),
         units=pl.Enum(units),
-        rates=pl.Series([rate and rate["mg_per_unit"] for rate in slots], dtype=pl.Int64),
-        factor_ids=pl.Series([rate and rate["factor_id"] for rate in slots], dtype=pl.String),
+        untold=untold,
+        methods=methods.reshape(-1),
+        without_quantity=without_quantity.reshape(-1),
+        pins=pl.Series("factor_id", [*(rate.pin for rate in table.rates), None], dtype=pl.String),
     )
 
 
-def _slot(table: _RateTable) -> pl.Expr:
-    """The slot of each row; null for a behaviour or a unit that nobody knows."""
-    untold = len(table.units.categories)
-    # A cast that is not strict turns unknown words into null, and null stays null through the arithmetic.
-    behaviour = pl.col("behaviour").cast(table.codes, strict=False).to_physical().cast(pl.UInt32)
-    unit = pl.col("unit").cast(table.units, strict=False).to_physical().cast(pl.UInt32)
-    unit = pl.when(pl.col("unit").is_null()).then(pl.lit(untold, pl.UInt32)).otherwise(unit)
-    day = (pl.col("precision") == Precision.DAY).cast(pl.UInt32)
-    return (behaviour * (untold + 1) + unit) * 2 + day
+def _codes(column: pl.Series, words: pl.Enum) -> npt.NDArray[Any]:
+    """The number of each word; null and unknown words are the number after the last."""
+    # A cast that is not strict turns unknown words into null.
+    numbers = column.cast(words, strict=False).to_arrow().indices
+    return np.asarray(numbers.fill_null(len(words.categories)).to_numpy())
 
 
-def _half_even_mg(quantity_micro: pl.Expr, rate: pl.Expr) -> pl.Expr:
-    """Round quantity x rate / 10^6 half-even, without ever holding a product that does not fit 64 bits."""
-    whole, rest = quantity_micro // MICRO, quantity_micro % MICRO
-    product = rest * rate
-    floor = whole * rate + product // MICRO
-    twice = (product % MICRO) * 2
-    # A tie goes to the even milligram of the sum, not of the fraction alone: 1.5 mg is 2, as Decimal says.
-    up = (twice > MICRO) | ((twice == MICRO) & (floor % 2 == 1))
-    fits = (quantity_micro >= 0) & (whole < MAX_INT64 // rate)
-    return pl.when(fits).then(floor + up.cast(pl.Int64))
+def _numbers(column: pl.Series, missing: int) -> npt.NDArray[Any]:
+    return np.asarray(column.to_arrow().fill_null(missing).to_numpy())
+
+
+def _missing(column: pl.Series) -> npt.NDArray[np.bool_]:
+    return np.asarray(column.to_arrow().is_null().to_numpy(zero_copy_only=False))
+
+
+def _is(answers: pl.Series) -> npt.NDArray[np.bool_]:
+    """True where the answer is yes; null is not."""
+    return np.asarray(answers.to_arrow().fill_null(False).to_numpy(zero_copy_only=False))

@@ -6,15 +6,20 @@ import polars as pl
 
 from hub.audit.books import Books
 from hub.audit.report import Finding, Offenders
+from hub.audit.restatements import wrong_heirs
 from mappings import MappingError, load_mapping
 from standards.datafile import DataError
 from standards.methodology import Methodology, load_methodology
 from standards.policy import load_policy
 from standards.quantify import quantify
+from standards.rates import rate_table
 from standards.schema import RECORD_SCHEMA
 
 _STORED: dict[str, Any] = {
     "record_id": pl.Int64(),
+    "role": pl.String(),
+    "start_us": pl.Int64(),
+    "region": pl.Int32(),
     "behaviour": pl.String(),
     "precision": pl.String(),
     "quantity_micro": pl.Int64(),
@@ -36,7 +41,7 @@ def records_are_told_once(books: Books) -> Finding:
 
 
 def one_version_stands(books: Books) -> Finding:
-    """Look for identities of which not exactly one version stands, and for heirs of another identity."""
+    """Look for identities of which not exactly one version stands, and for heirs of another identity or of nothing new."""
     wrong = Offenders()
     identity = "platform, stream, source_id"
     for first, standing in books.rows(
@@ -51,6 +56,7 @@ def one_version_stands(books: Books) -> Finding:
         "WHERE s.superseded_by IS NOT NULL AND n.record_id IS NULL ORDER BY s.record_id"
     ):
         wrong.add(f"record {record} is superseded by {heir}, which is no version of it")
+    wrong.add_all(wrong_heirs(books))
     identities = books.count(f"(SELECT 1 AS one FROM source_record GROUP BY {identity}) x")
     return Finding(figure=f"{identities:,} identities", wrong=wrong)
 
@@ -87,8 +93,8 @@ def versions_are_known(books: Books) -> Finding:
         "GROUP BY methodology, factor_id ORDER BY methodology, factor_id"
     ):
         known += 1
-        rates = _methodology(methodology)
-        if rates is not None and factor not in rates.rates["factor_id"]:
+        pinned = _methodology(methodology)
+        if pinned is not None and factor not in {rate.pin for rate in rate_table(pinned).rates}:
             wrong.add(f"factor {factor!r}, pinned by {rows:,} records, is not in methodology {methodology}")
     return Finding(figure=f"{known:,} pinned versions", wrong=wrong)
 
@@ -96,7 +102,8 @@ def versions_are_known(books: Books) -> Finding:
 def amounts_recompute(books: Books) -> Finding:
     """Compute the amount and factor of every reduction record anew from its quantity."""
     sql = (
-        "SELECT record_id, behaviour, precision, quantity_micro, unit, reference_mg, factor_id FROM reduction_record "
+        "SELECT record_id, role, start_us, region, behaviour, precision, quantity_micro, unit, reference_mg, factor_id "
+        "FROM reduction_record "
         "WHERE methodology = :version ORDER BY record_id"
     )
     wrong, computed = Offenders(), 0
@@ -106,8 +113,9 @@ def amounts_recompute(books: Books) -> Finding:
         if methodology is None:
             continue  # versions_are_known says so
         for page in books.pages(sql, _STORED, version=version):
-            absent = [pl.lit(None, kind).alias(name) for name, kind in RECORD_SCHEMA.items() if name not in _STORED]
-            anew = quantify(page.with_columns(absent), methodology)
+            told = page.with_columns(start_at=pl.from_epoch("start_us", time_unit="us").dt.replace_time_zone("UTC"))
+            absent = [pl.lit(None, kind).alias(name) for name, kind in RECORD_SCHEMA.items() if name not in told.columns]
+            anew = quantify(told.with_columns(absent), methodology)
             differs = page["reference_mg"].ne_missing(anew["reference_mg"]) | page["factor_id"].ne_missing(
                 anew["factor_id"]
             )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hub.clearing.clusters import is_better, root_of
-from hub.clearing.compiled import compiled, compiled_entry, number
+from hub.clearing.compiled import compiled, number
 from hub.clearing.rows import DAY, I8, NEW, UNTOLD, US, Rules, Table
 from hub.clearing.vocabulary import COUNTED, HELD, OVERLAPPED, Reason, Rule
 
@@ -106,19 +106,15 @@ def _gather(rows: Table, clusters: Table, events: Table, tiers: I8, root: int, i
 
 @compiled
 def _weigh(rows: Table, rules: Rules, events: Table, i: int) -> None:
-    """The canonical record's amount; else one, if such acts are counted; else the next-ranked record's quantity."""
-    behaviour, donor = rows[i].behaviour, events[i].donor
+    """The canonical record's amount, which is that of one if such acts are counted; else the next-ranked record's."""
+    donor = events[i].donor
     mg, reason = UNTOLD, NO_RATE
-    if rows[i].quantity >= 0:
-        events[i].quantity = rows[i].quantity
+    if rows[i].quantity >= 0 or rules.counts_one[rows[i].behaviour, rows[i].unit]:
+        events[i].quantity = rows[i].quantity if rows[i].quantity >= 0 else MICRO
         mg = rows[i].reference
-    elif rules.worth[behaviour, rows[i].unit].counts_one:
-        events[i].quantity = MICRO
-        mg = rules.worth[behaviour, rows[i].unit].rate
     elif donor >= 0:
         events[i].quantity = rows[donor].quantity
-        rate = rules.worth[behaviour, rows[donor].unit].rate
-        mg = half_even(rows[donor].quantity, rate) if rate >= 0 else rows[donor].reference
+        mg = rows[donor].reference
     else:
         reason = NO_QUANTITY
     if mg < 0:
@@ -127,29 +123,6 @@ def _weigh(rows: Table, rules: Rules, events: Table, i: int) -> None:
     if events[i].claimed >= 0:
         mg = min(mg, events[i].claimed)
     events[i].mg = mg
-
-
-@compiled
-def half_even(quantity: int, rate: int) -> int:
-    """Return quantity (millionths) times rate (whole mg), rounded half to even once; at most the largest amount."""
-    whole, part = quantity // MICRO, quantity % MICRO
-    if rate > 0 and whole > MOST_MG // rate:
-        return MOST_MG
-    floor = whole * rate + part * rate // MICRO
-    twice = part * rate % MICRO * 2
-    # A tie goes to the even milligram of the sum, as in quantification.
-    if twice > MICRO or (twice == MICRO and floor % 2 == 1):
-        floor += 1
-    return int(floor)
-
-
-@compiled_entry
-def fill_references(rows: Table, rules: Rules) -> None:
-    """Fill in the methodology's amount of every record that tells a quantity; the same as quantification gives."""
-    for i in range(len(rows)):
-        rate = rules.worth[rows[i].behaviour, rows[i].unit].rate
-        if rows[i].quantity >= 0 and rate >= 0:
-            rows[i].reference = half_even(rows[i].quantity, rate)
 
 
 @compiled

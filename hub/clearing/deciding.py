@@ -61,9 +61,12 @@ def decide(
     policy = load_policy()
     cleared = clear(prepared.standing, prepared.live, policy, facts)
     whose = records.select("record_id", "subject_id", "platform")
+    # An act is valued by the version that its canonical record pins, whichever the hub uses for what is new.
+    pinned = records.select("methodology", event_id="record_id")
+    events = cleared.events.drop("methodology").join(pinned, on="event_id", how="left")
     return Decided(
         decisions=complete(prepared, cleared.decisions).join(whose, on="record_id", how="left"),
-        events=cleared.events.select(list(EVENT_SCHEMA)),
+        events=events.select(list(EVENT_SCHEMA)),
         reversals=prepared.reversals,
         policy=policy.version,
     )

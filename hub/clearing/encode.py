@@ -12,6 +12,7 @@ from hub.clearing.clusters import sort_pairs
 from hub.clearing.codes import PRECISIONS, Catalogue
 from hub.clearing.compiled import compiled, compiled_entry
 from hub.clearing.rows import I8, I16, I64, LIVE_CANONICAL, LIVE_MEMBER, ROW, UNTOLD, Table
+from hub.clearing.valuing import Valuer
 from hub.clearing.vocabulary import Reason
 from standards.canonical import BUCKETS, splitmix64_array
 from standards.schema import Verdict
@@ -46,13 +47,16 @@ class PlatformNames:
         return np.array([place[name] for name in self.codes], np.int16)
 
 
-def encode_records(records: pa.Table, catalogue: Catalogue, platforms: PlatformNames) -> tuple[Table, Table]:
+def encode_records(
+    records: pa.Table, catalogue: Catalogue, platforms: PlatformNames, valuer: Valuer | None = None
+) -> tuple[Table, Table]:
     """Return ROW of the sound records, neither sorted nor with facts, and BAD of the others.
 
     Args:
-        records: RECORD columns, and `reference_mg` if it is known; `region` may be left out. Records that were cleared
-            before have `event_id`, `verdict` and `counted_mg` too.
+        records: RECORD columns, and `reference_mg` unless there is a valuer, which needs `region`. Records that were
+            cleared before have `event_id`, `verdict` and `counted_mg` too.
         platforms: grows by the names that are new.
+        valuer: values records that come from files; those of the database are valued when they come in.
     """
     size = len(records)
     rows = np.zeros(size, ROW)
@@ -75,6 +79,8 @@ def encode_records(records: pa.Table, catalogue: Catalogue, platforms: PlatformN
     if "event_id" in records.column_names:
         _mark_live(rows, records)
     reason = _reasons(records, rows, catalogue)
+    if valuer is not None:
+        valuer.fill(rows, _numbers(records, "region", 0))
     at = np.flatnonzero(reason >= 0)
     if not len(at):
         return rows, np.zeros(0, BAD)

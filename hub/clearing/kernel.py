@@ -54,21 +54,20 @@ def clear(
         live: QUANTIFIED plus `event_id`, `verdict`, `counted_mg`: the records of these people that were cleared in
             earlier windows, rejected ones left out or not. Their decisions stay and get no rows here.
         facts: what was learnt over all records; by default what these frames alone can teach.
-        methodology: the rates behind `reference_mg`; by default the current one.
+        methodology: what `reference_mg` was made with; by default the current one.
 
     Returns:
         Decisions and events, sorted by their ids. A record that is the same act as a live event becomes its duplicate.
     """
-    rates = methodology or load_methodology()
     if facts is None:
-        facts = conclude(observe(new, live, policy, methodology=rates), policy)
+        facts = conclude(observe(new, live, policy), policy)
     catalogue = build_catalogue(policy.role_order)
     rows, bad, platforms = _encoded(new, live, catalogue)
-    rules = build_rules(policy, rates, catalogue, platforms, facts)
+    rules = build_rules(policy, catalogue, platforms, facts)
     apply_facts(rows, facts, rules)
     clusters, events = decide(rows, rules)
     decisions = decision_frame(decision_columns(rows, clusters, events), policy)
-    begun = event_frame(event_columns(rows, clusters, events), catalogue, policy, rates)
+    begun = event_frame(event_columns(rows, clusters, events), catalogue, policy, methodology or load_methodology())
     return Cleared(
         decisions=pl.concat([decisions, decision_frame(rejected_columns(bad), policy)]).sort("record_id"),
         events=begun.sort("event_id"),
@@ -82,17 +81,11 @@ def decide(rows: Table, rules: Rules) -> tuple[Table, Table]:
     return clusters, events
 
 
-def observe(
-    new: pl.DataFrame,
-    live: pl.DataFrame | None,
-    policy: ClearingPolicy,
-    *,
-    methodology: Methodology | None = None,
-) -> Evidence:
+def observe(new: pl.DataFrame, live: pl.DataFrame | None, policy: ClearingPolicy) -> Evidence:
     """Return the evidence that these records hold; arguments as for `clear`."""
     catalogue = build_catalogue(policy.role_order)
     rows, _, platforms = _encoded(new, live, catalogue)
-    rules = build_rules(policy, methodology or load_methodology(), catalogue, platforms, None)
+    rules = build_rules(policy, catalogue, platforms, None)
     shared = catalogue.shared(policy)
     customs = watch(rows, rules, platforms, catalogue)
     by_family, partners = name_customs(customs, platforms, catalogue.families)

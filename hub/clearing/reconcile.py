@@ -51,10 +51,10 @@ def compare(ours: pl.DataFrame, theirs: pl.DataFrame) -> Compared:
 
 
 def load_statement(session: Session, window_id: int, platform: str) -> pl.DataFrame:
-    """Load our side: the deliveries of a platform that fell into a window; replays are ours alone."""
+    """Load our side: the deliveries of a platform that fell into a window; replays and restatements are ours alone."""
     sql = (
-        "SELECT delivery_id, rows FROM batch WHERE window_id = :w AND platform = :p AND origin <> 'replayed' "
-        "ORDER BY delivery_id"
+        "SELECT delivery_id, rows FROM batch WHERE window_id = :w AND platform = :p "
+        "AND origin NOT IN ('replayed', 'restated') ORDER BY delivery_id"
     )
     return load_frame(session, sql, STATEMENT_SCHEMA, w=window_id, p=platform)
 

@@ -71,8 +71,6 @@ ROLE = np.dtype([("acting", "i1"), ("payment", "i1"), ("mixes", "i1")])
 # What is known of a platform in a family: 1 yes, 0 no, -1 unknown. `ends`: its single moment is the end of the act;
 # `mixes`: it cannot tell the behaviours of the family apart.
 CUSTOM = np.dtype([("ends", "i1"), ("mixes", "i1")])
-# Of a behaviour in a unit: milligrams per unit (-1: no rate), and whether a record without quantity stands for one.
-WORTH = np.dtype([("rate", "i8"), ("counts_one", "i1")], align=True)
 SETTING_NAMES = (
     "accept",
     "hold",
@@ -94,7 +92,7 @@ SETTINGS = np.dtype([(name, "i8") for name in SETTING_NAMES])
 
 
 class Rules(NamedTuple):
-    """The policy, the methodology's rates and the learnt facts, by code."""
+    """The policy and the learnt facts, by code."""
 
     settings: Table
     """SETTINGS, one row."""
@@ -104,8 +102,8 @@ class Rules(NamedTuple):
     """ROLE by rank."""
     customs: Table
     """CUSTOM by platform and family."""
-    worth: Table
-    """WORTH by behaviour and unit."""
+    counts_one: I8
+    """By behaviour and unit: 1 if a record without quantity stands for one act."""
     role_ends: I8
     """By rank and family: a single moment is the end of the act, where nothing is known of the platform."""
     window: I64

@@ -1,4 +1,4 @@
-"""The policy, the methodology's rates and the learnt facts as the kernel's tables. Pure."""
+"""The policy and the learnt facts as the kernel's tables. Pure."""
 
 from functools import lru_cache
 
@@ -6,15 +6,13 @@ import numpy as np
 
 from hub.clearing.codes import Catalogue
 from hub.clearing.facts import Facts
-from hub.clearing.rows import BEHAVIOUR, CUSTOM, I8, ROLE, SETTING_NAMES, SETTINGS, US, WORTH, Rules, Table
+from hub.clearing.rows import BEHAVIOUR, CUSTOM, I8, ROLE, SETTING_NAMES, SETTINGS, US, Rules, Table
 from standards.behaviours import accepted_behaviours
-from standards.methodology import Methodology
 from standards.policy import ClearingPolicy
 
 
 def build_rules(
     policy: ClearingPolicy,
-    methodology: Methodology,
     catalogue: Catalogue,
     platforms: tuple[str, ...],
     facts: Facts | None,
@@ -35,11 +33,11 @@ def build_rules(
         for (platform, family), holds in known.items():
             if platform in place:
                 customs[name][place[platform], catalogue.families.index(family)] = holds
-    return _fixed_rules(policy, methodology, catalogue)._replace(customs=customs, together=together)
+    return _fixed_rules(policy, catalogue)._replace(customs=customs, together=together)
 
 
 @lru_cache(maxsize=8)
-def _fixed_rules(policy: ClearingPolicy, methodology: Methodology, catalogue: Catalogue) -> Rules:
+def _fixed_rules(policy: ClearingPolicy, catalogue: Catalogue) -> Rules:
     """The part that depends on data files only."""
     match = policy.match
     families = [policy.families[name] for name in catalogue.families]
@@ -52,7 +50,7 @@ def _fixed_rules(policy: ClearingPolicy, methodology: Methodology, catalogue: Ca
         behaviours=behaviours,
         roles=roles,
         customs=np.zeros((0, 0), CUSTOM),
-        worth=_worth(methodology, catalogue),
+        counts_one=_counts_one(catalogue),
         role_ends=np.array([[role in family.ends for family in families] for role in catalogue.roles], np.int8),
         window=np.array([family.window_s for family in families], np.int64),
         together=np.zeros((0, 0), np.int8),
@@ -86,14 +84,15 @@ def _settings(policy: ClearingPolicy) -> Table:
     return np.array([tuple(values[name] for name in SETTING_NAMES)], SETTINGS)
 
 
-def _worth(methodology: Methodology, catalogue: Catalogue) -> Table:
-    worth = np.zeros((len(catalogue.behaviours), len(catalogue.units)), WORTH)
-    for b, code in enumerate(catalogue.behaviours):
-        behaviour = accepted_behaviours()[code]
-        for u, unit in enumerate(catalogue.units):
-            one = unit in behaviour.units and behaviour.counts_one(unit)
-            worth[b, u] = methodology.by_unit.get((code, unit), -1), one
-    return worth
+def _counts_one(catalogue: Catalogue) -> I8:
+    known = accepted_behaviours()
+    return np.array(
+        [
+            [u in known[code].units and known[code].counts_one(u) for u in catalogue.units]
+            for code in catalogue.behaviours
+        ],
+        np.int8,
+    )
 
 
 def _behaviours(policy: ClearingPolicy, catalogue: Catalogue) -> tuple[Table, I8]:

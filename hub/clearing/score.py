@@ -110,7 +110,7 @@ def quantity_points(rows: Table, rules: Rules, i: int, j: int) -> int:
     x, y = rows[i].quantity, rows[j].quantity
     if x <= 0 or y <= 0 or rows[i].unit != rows[j].unit:
         return 0
-    if x == y and rules.worth[rows[i].behaviour, rows[i].unit].counts_one:
+    if x == y and rules.counts_one[rows[i].behaviour, rows[i].unit]:
         return 0  # one trip and one trip: that says nothing
     return _stepped(rules.quantity_steps, _permille(abs(x - y), max(x, y)))
 

@@ -21,7 +21,11 @@ _STORED: dict[str, Any] = {
     name: kind for name, kind in QUANTIFIED_SCHEMA.items() if name not in ("start_at", "end_at")
 } | {"start_us": pl.Int64(), "end_us": pl.Int64(), "event_key": pl.Int64(), "payment_key": pl.Int64()}
 _ORDER = [c.split(".")[1] for c in _COLUMNS.split(", ")]
-RECORD_ROWS = {name: _STORED[name] for name in _ORDER} | {"superseded_by": pl.Int64(), "cancelled": pl.Boolean()}
+RECORD_ROWS = {name: _STORED[name] for name in _ORDER} | {
+    "superseded_by": pl.Int64(),
+    "cancelled": pl.Boolean(),
+    "methodology": pl.String(),
+}
 LIVE_ROWS = {name: _STORED[name] for name in _ORDER} | {
     "event_id": pl.Int64(),
     "verdict": pl.String(),
@@ -31,9 +35,9 @@ LIVE_ROWS = {name: _STORED[name] for name in _ORDER} | {
 
 
 def load_window_records(session: Session, window_id: int, *, first_bucket: int, end_bucket: int) -> pl.DataFrame:
-    """Load a window's records of some buckets: QUANTIFIED columns plus superseded_by and cancelled."""
+    """Load a window's records of some buckets: QUANTIFIED columns plus superseded_by, cancelled and methodology."""
     sql = (
-        f"SELECT {_COLUMNS}, s.superseded_by, s.cancelled FROM reduction_record r JOIN source_record s USING (record_id) "
+        f"SELECT {_COLUMNS}, s.superseded_by, s.cancelled, r.methodology FROM reduction_record r JOIN source_record s USING (record_id) "
         "WHERE r.window_id = :w AND r.bucket >= :first AND r.bucket < :end"
     )
     return _typed(load_frame(session, sql, RECORD_ROWS, w=window_id, first=first_bucket, end=end_bucket))
@@ -42,7 +46,7 @@ def load_window_records(session: Session, window_id: int, *, first_bucket: int, 
 def load_subject_records(session: Session, window_id: int, subject_ids: list[int]) -> pl.DataFrame:
     """Load a window's records of some subjects, in the same shape."""
     sql = (
-        f"SELECT {_COLUMNS}, s.superseded_by, s.cancelled FROM reduction_record r JOIN source_record s USING (record_id) "
+        f"SELECT {_COLUMNS}, s.superseded_by, s.cancelled, r.methodology FROM reduction_record r JOIN source_record s USING (record_id) "
         "WHERE r.window_id = :w AND r.subject_id IN :ids"
     )
     return _typed(load_by_ids(session, sql, RECORD_ROWS, subject_ids, w=window_id))

@@ -50,9 +50,11 @@ def prepare(
     withdrawn = newest.filter("cancelled")
     asked = newest.filter(~pl.col("cancelled"))
     allowed = asked.join(refused, on="record_id", how="anti")
-    reversals = predecessors.filter(
-        (pl.col("verdict") == Verdict.COUNTED) & pl.col("by_record_id").is_in(newest["record_id"].implode())
-    ).select("event_id", "by_record_id", reason=pl.lit("superseded_version"))
+    # Also where the newer version was itself superseded in this window: the old event does not count any more, and only
+    # the first of the later versions names it.
+    reversals = predecessors.filter(pl.col("verdict") == Verdict.COUNTED).select(
+        "event_id", "by_record_id", reason=pl.lit("superseded_version")
+    )
     still = live.join(reversals, on="event_id", how="anti")
     return Prepared(
         standing=allowed.select(list(QUANTIFIED_SCHEMA)),

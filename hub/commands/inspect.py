@@ -1,4 +1,4 @@
-"""connectors, mappings, standards, clear: what the hub knows, and bulk clearing. I/O: files, terminal."""
+"""connectors, mappings, clear: what the hub knows, and bulk clearing. I/O: files, terminal."""
 
 import json
 from collections.abc import Iterator
@@ -19,13 +19,9 @@ from hub.errors import UsageProblem
 from hub.participants import open_platform
 from hub.settings import Settings
 from mappings import MappingError, list_mappings, load_mapping, translate
-from standards.behaviours import accepted_behaviours, load_behaviours
-from standards.factors import load_factors
-from standards.methodology import load_methodology
 
 connectors = typer.Typer(help="Formats the hub speaks.", no_args_is_help=True)
 mappings = typer.Typer(help="Platforms' words to ours.", no_args_is_help=True)
-standards = typer.Typer(help="Behaviours, factors, methodology.", no_args_is_help=True)
 
 
 @connectors.command("list")
@@ -134,91 +130,6 @@ def _skip(text: str, at: int) -> int:
     while text[at : at + 1].isspace():
         at += 1
     return at
-
-
-@standards.command("show")
-def show(
-    behaviour: Annotated[str | None, typer.Argument(help="A behaviour code, such as MOB-BIKE.")] = None,
-    as_json: bool = AS_JSON,
-) -> None:
-    """Show the behaviour list, or one behaviour with its methodology and every published figure."""
-    if behaviour is None:
-        _show_list(as_json=as_json)
-        return
-    known = load_behaviours().get(behaviour)
-    if known is None:
-        raise UsageProblem(f"there is no behaviour {behaviour!r}; there are {', '.join(load_behaviours())}")
-    factors = load_factors().filter(pl.col("behaviour") == behaviour)
-    rates = load_methodology().rates.filter(pl.col("behaviour") == behaviour)
-    if as_json:
-        print_json(
-            {
-                "code": known.code,
-                "zh": known.zh,
-                "en": known.en,
-                "units": known.units,
-                "rates": rates.to_dicts(),
-                "factors": factors.to_dicts(),
-            }
-        )
-        return
-    out.print(
-        f"[bold]{known.code}[/bold] {known.zh} / {known.en}; units {', '.join(known.units)}; support {known.support}"
-    )
-    table(
-        f"The hub's methodology {load_methodology().version}",
-        ["unit", "mg per unit", "factor"],
-        [[r["unit"], f"{r['mg_per_unit']:,}", r["factor_id"]] for r in rates.to_dicts()],
-        numbers=frozenset({1}),
-    )
-    rows = [
-        [
-            f["issuer"],
-            f["unit"],
-            "" if f["mg_per_unit"] is None else f"{f['mg_per_unit']:,}",
-            f["bound"],
-            f["region"],
-            f["source"],
-        ]
-        for f in factors.to_dicts()
-    ]
-    table(
-        "Published figures",
-        ["issuer", "unit", "mg per unit", "bound", "region", "source"],
-        rows,
-        numbers=frozenset({2}),
-    )
-
-
-def _show_list(*, as_json: bool) -> None:
-    rates = load_methodology().by_unit
-    rows = [
-        {
-            "code": b.code, "zh": b.zh, "en": b.en, "unit": b.units[0],
-            "mg_per_unit": rates.get((b.code, b.units[0])), "group": b.group,
-        }
-        for b in accepted_behaviours().values()
-    ]  # fmt: skip
-    if as_json:
-        print_json(rows)
-        return
-    cells = [
-        [
-            r["code"],
-            r["zh"],
-            r["en"],
-            r["unit"],
-            "" if r["mg_per_unit"] is None else f"{r['mg_per_unit']:,}",
-            r["group"] or "",
-        ]
-        for r in rows
-    ]
-    table(
-        f"Behaviours under {load_methodology().version}",
-        ["code", "中文", "English", "unit", "mg per unit", "excludes within"],
-        cells,
-        numbers=frozenset({4}),
-    )
 
 
 def clear(

@@ -13,7 +13,7 @@ from hub.app import create_app
 from hub.audit import audit
 from hub.clearing.windows import load_windows
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
-from hub.context import open_hub
+from hub.context import check_data, open_hub
 from hub.db import reading
 from hub.errors import UsageProblem
 from hub.log.export import export_log
@@ -46,6 +46,7 @@ def serve(
 ) -> None:
     """Serve the API, the authorization server, the portal and the log."""
     settings = Settings()
+    check_data(settings)
     _quiet_logs()
     uvicorn.run(
         "hub.commands.operate:application", factory=True, host=host or settings.host, port=port or settings.port,
@@ -56,13 +57,16 @@ def serve(
 def application() -> object:
     """Build the application in the serving process."""
     _quiet_logs()
-    return create_app(open_hub())
+    hub = open_hub()
+    check_data(hub.settings)
+    return create_app(hub)
 
 
 def worker() -> None:
     """Fetch, clear, seal, sign and tidy up, until stopped."""
     _quiet_logs()
     with opened_hub() as hub:
+        check_data(hub.settings)
         run_worker(hub)
 
 

@@ -95,4 +95,4 @@ def kit() -> Kit:
 
 @pytest.fixture(scope="session")
 def rate() -> Callable[[str, str], int]:
-    return lambda behaviour, unit: load_methodology().by_unit[behaviour, unit]
+    return lambda behaviour, unit: load_methodology().methods[behaviour, unit].fallback_rate()

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hub.clearing.amounts import fill_references
 from hub.clearing.codes import build_catalogue
 from hub.clearing.encode import PlatformNames, encode_records
 from hub.clearing.kernel import RECORD_COLUMNS
-from hub.clearing.rules import build_rules
+from hub.clearing.valuing import Valuer
 from standards.methodology import load_methodology
 from standards.policy import load_policy
 
@@ -75,9 +74,8 @@ def test_the_bulk_engines_amounts_are_those_of_quantification(kit: Any, quantity
         *(kit.record(b, behaviour=code, quantity_micro=quantity_micro) for b, code in enumerate(catalogue.behaviours))
     )
     known, _ = encode_records(frame.select(RECORD_COLUMNS).to_arrow(), catalogue, names)
-    rows = known.copy()
-    rows["reference"] = -1
-    fill_references(rows, build_rules(policy, load_methodology(), catalogue, names.sorted(), None))
+    untold = frame.drop("reference_mg").to_arrow()
+    rows, _ = encode_records(untold, catalogue, names, Valuer(catalogue, load_methodology()))
     assert np.array_equal(rows["reference"], known["reference"])
 
 

@@ -1,4 +1,4 @@
-"""Taking record files in: each read once by one thread, its rows laid aside by bucket. I/O: reads files."""
+"""Taking record files in: each read once by one thread, its valued, and its rows laid aside by bucket. I/O: reads files."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +9,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hub.clearing.codes import Catalogue
 from hub.clearing.encode import PlatformNames, encode_records
 from hub.clearing.engines.reading import RecordFile, digest_file, find_files, open_file, read_batches
 from hub.clearing.engines.shelf import Shelf
 from hub.clearing.errors import ClearingInputError
 from hub.clearing.rows import I64, UNTOLD, Table
+from hub.clearing.valuing import Valuer
 
 DECIDED = ["record_id", "event_id", "verdict", "counted_mg"]
 
@@ -63,7 +63,7 @@ def load_history(folder: Path) -> History:
     )
 
 
-def take_in(file: RecordFile, history: History | None, shelf: Shelf, catalogue: Catalogue, intake: Intake) -> None:
+def take_in(file: RecordFile, history: History | None, shelf: Shelf, valuer: Valuer, intake: Intake) -> None:
     """Read one file and lay its rows aside; those of an earlier run with what was decided about them.
 
     Raises:
@@ -74,7 +74,7 @@ def take_in(file: RecordFile, history: History | None, shelf: Shelf, catalogue: 
         names = PlatformNames()
         record_ids = np.asarray(table["record_id"].to_numpy(), np.int64)
         told = _with_decisions(table, history, file) if history else table
-        rows, bad = encode_records(told, catalogue, names)
+        rows, bad = encode_records(told, valuer.catalogue, names, valuer)
         with intake.lock:
             # Each file meets the platforms in its own order; from here on they have one number in all files.
             numbers = np.array([*(intake.names.code(name) for name in names.codes), UNTOLD], np.int16)

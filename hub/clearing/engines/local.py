@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from hub.clearing.amounts import fill_references
 from hub.clearing.apply import apply_facts
 from hub.clearing.codes import Catalogue, build_catalogue
 from hub.clearing.encode import BAD, bucket_keys, sorted_rows
@@ -40,6 +39,7 @@ from hub.clearing.outcome import Columns, decision_columns, event_columns, rejec
 from hub.clearing.rows import NEW, Rules
 from hub.clearing.rules import build_rules
 from hub.clearing.sketch import add_counters, count_people, new_counters, suspected
+from hub.clearing.valuing import Valuer
 from hub.clearing.vocabulary import REASON_WORDS, VERDICTS
 from standards.canonical import BUCKETS
 from standards.methodology import Methodology, load_methodology
@@ -63,7 +63,7 @@ class _Run:
     methodology: Methodology
 
     def rules(self, facts: Facts | None) -> Rules:
-        return build_rules(self.policy, self.methodology, self.catalogue, self.platforms, facts)
+        return build_rules(self.policy, self.catalogue, self.platforms, facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,8 @@ def clear_files(
         pool = stack.enter_context(ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))))
         folder = stack.enter_context(whole_folder(out))
         shelf = Shelf(folder / "shelf", size)
-        intake = _read_all(pool, files, past, shelf, catalogue, report)
+        valuer = Valuer(catalogue, methodology)
+        intake = _read_all(pool, files, past, shelf, valuer, report)
         seconds["read"] = perf_counter() - began
         run = _Run(
             shelf=shelf, catalogue=catalogue, platforms=intake.names.sorted(), policy=policy, methodology=methodology
@@ -152,12 +153,12 @@ def _read_all(
     files: list[RecordFile],
     past: list[History],
     shelf: Shelf,
-    catalogue: Catalogue,
+    valuer: Valuer,
     report: Progress,
 ) -> Intake:
     intake = Intake()
     jobs = [(file, None) for file in files] + [(file, run) for run in past for file in run.files]
-    _each(pool, lambda job: take_in(job[0], job[1], shelf, catalogue, intake), jobs, "read", report)
+    _each(pool, lambda job: take_in(job[0], job[1], shelf, valuer, intake), jobs, "read", report)
     find_repeated([job[0] for job in jobs], intake)
     return intake
 
@@ -175,7 +176,6 @@ def _learn(pool: ThreadPoolExecutor, run: _Run, intake: Intake, size: int, repor
         rows = run.shelf.take(number)
         rows["platform"] = intake.names.ranks()[rows["platform"]] if len(rows) else rows["platform"]
         rows = sorted_rows(rows)
-        fill_references(rows, rules)
         run.shelf.replace(number, rows)
         own = np.zeros_like(counters)
         count_people(rows, own)

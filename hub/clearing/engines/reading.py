@@ -55,8 +55,7 @@ COLUMNS: dict[str, tuple[str, Callable[[pa.DataType], bool], bool, bool]] = {
     "region": ("int32", pa.types.is_int32, True, False),
     "claimed_mg": ("int64", pa.types.is_int64, True, False),
 }
-# Clearing does not look at the region; it is checked and left in the file.
-READ = [name for name in COLUMNS if name != "region"]
+READ = list(COLUMNS)
 WORDS = ["platform", "role", "behaviour", "precision", "unit"]
 
 
