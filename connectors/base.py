@@ -43,6 +43,32 @@ class Description:
     drops: tuple[str, ...] = ()  # personal fields of the format that no mapping may keep
 
 
+def describe_profile(
+    *,
+    name: str,
+    title: str,
+    transport: Transport,
+    stream: str,
+    role: str,
+    lateness_class: Literal["minutes", "day", "weeks"],
+    drops: tuple[str, ...],
+) -> Description:
+    """Describe a connector of the hub's own: its records keep their ids and are corrected by a higher version."""
+    return Description(
+        name=name,
+        title=title,
+        transport=transport,
+        streams=(stream,),
+        role=role,
+        official=False,
+        id_stability="stable",
+        finality="revisable",
+        correction_mode="version",
+        lateness_class=lateness_class,
+        drops=drops,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbound:
     """A request as the hub's door received it. `headers` have lower-case names; `body` is unparsed."""

@@ -32,6 +32,7 @@ from connectors.base import (
     SetAside,
     Stop,
     Transport,
+    describe_profile,
 )
 from connectors.config import ConfigError, Fields
 from connectors.egress import Answer, EgressLimits, Origin, SafeClient
@@ -144,16 +145,12 @@ class CursorPull:
         self._client = client or SafeClient([origin], limits=EgressLimits())
 
     def describe(self) -> Description:
-        return Description(
+        return describe_profile(
             name="cursor_pull",
             title=self._config.title,
             transport=Transport.PULL,
-            streams=(self._config.stream,),
+            stream=self._config.stream,
             role=self._config.role,
-            official=False,
-            id_stability="stable",
-            finality="revisable",
-            correction_mode="version",
             lateness_class="weeks",
             drops=self._config.drops,
         )

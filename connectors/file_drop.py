@@ -22,6 +22,7 @@ from connectors.base import (
     Stop,
     Transport,
     Unreadable,
+    describe_profile,
 )
 from connectors.config import ConfigError, Fields
 from connectors.drop_folder import Drop, DropSource, find_next, load_drop
@@ -92,16 +93,12 @@ class FileDrop:
         self._described = described
 
     def describe(self) -> Description:
-        return self._described or Description(
+        return self._described or describe_profile(
             name="file_drop",
             title=self._config.title,
             transport=Transport.FILE,
-            streams=(self._config.source.stream,),
+            stream=self._config.source.stream,
             role=self._config.role,
-            official=False,
-            id_stability="stable",
-            finality="revisable",
-            correction_mode="version",
             lateness_class="day",
             drops=self._config.drops,
         )

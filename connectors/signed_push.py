@@ -15,7 +15,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from connectors.base import Delivery, Description, Inbound, Outcome, Reply, Transport, outcome_reply, problem
+from connectors.base import (
+    Delivery,
+    Description,
+    Inbound,
+    Outcome,
+    Reply,
+    Transport,
+    describe_profile,
+    outcome_reply,
+    problem,
+)
 from connectors.config import ConfigError, Fields, decode_base64
 from connectors.strict_json import MalformedJsonError, split_records
 
@@ -78,16 +88,12 @@ class SignedPush:
         self._config = config
 
     def describe(self) -> Description:
-        return Description(
+        return describe_profile(
             name="signed_push",
             title=self._config.title,
             transport=Transport.PUSH,
-            streams=(self._config.stream,),
+            stream=self._config.stream,
             role=self._config.role,
-            official=False,
-            id_stability="stable",
-            finality="revisable",
-            correction_mode="version",
             lateness_class="day",
             drops=self._config.drops,
         )

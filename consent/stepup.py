@@ -5,8 +5,8 @@ How to use it on a page of the portal, before anything is changed:
     require_recent_proof(current.info, now=hub.clock())
 
 It raises StepUpNeeded where the last proof is missing or too old. Nothing has to catch it: the application answers by
-sending the person to `/stepup?next=...`, and back to the page that the form was on (hub/portal/stepup.py; where the way
-back is another one, raise `StepUpNeeded(back="/links")` or return `hub.portal.stepup.ask_for_proof("/links")`).
+sending the person to `/stepup?next=...`, and back to the page that was asked for (hub/portal/stepup.py). A form cannot
+be asked for again, so its handler names the way back: `require_recent_proof(current.info, now=hub.clock(), back="/links")`.
 
 Signing in is a proof. Who signed in within the last five minutes is asked nothing more, so a client without JavaScript
 that signs in and consents at once walks through plain forms. Keep the returned proof where a consent is recorded: its
@@ -38,20 +38,26 @@ class StepUpNeeded(ConsentError):
 
 
 def require_recent_proof(
-    info: SessionInfo, *, now: datetime, within: timedelta = RECENT, method: ProofMethod | None = None
+    info: SessionInfo,
+    *,
+    now: datetime,
+    within: timedelta = RECENT,
+    method: ProofMethod | None = None,
+    back: str | None = None,
 ) -> Proof:
     """Return the session's last proof, if it is recent and of the method asked for.
 
     Args:
         within: how old it may be, at most.
         method: only this method will do; None takes any.
+        back: the page where the person goes on after a new proof, as in StepUpNeeded.
 
     Raises:
         StepUpNeeded: nobody is signed in, there is no proof, or it is too old or of another method.
     """
     proof = info.proof
     if info.subject_id is None or proof is None or (method is not None and proof.method is not method):
-        raise StepUpNeeded(method=method)
+        raise StepUpNeeded(back=back, method=method)
     if not -CLOCKS_DIFFER <= now - proof.at <= within:
-        raise StepUpNeeded(method=method)
+        raise StepUpNeeded(back=back, method=method)
     return proof

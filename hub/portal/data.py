@@ -12,15 +12,13 @@ from typing import IO
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
 
-from consent.sessions import CsrfRefused
-from consent.stepup import StepUpNeeded, require_recent_proof
+from consent.stepup import require_recent_proof
 from hub.context import Hub
 from hub.db import reading
 from hub.ledger.store import load_balances
-from hub.portal.browser import Visit, drop_cookie, go, page, read_form, require_own_form, visit
-from hub.portal.returning import with_return
+from hub.portal.browser import Visit, drop_cookie, page
+from hub.portal.forms import Form, person_of, person_of_form, take_form
 from hub.rights.erase import erase_person
 from hub.rights.export import export_person
 from hub.rights.fates import BESIDES, HOLDINGS, Fate
@@ -37,43 +35,33 @@ def data_router(hub: Hub) -> APIRouter:
 
     @router.get(HERE)
     def overview(request: Request) -> Response:
-        current = visit(hub, request)
-        if current is None or current.subject_id is None:
-            return go(with_return("/signin", HERE))
-        return _overview(current, None, 200)
-
-    @router.post(f"{HERE}/export")
-    async def export(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_export, hub, request, form)
+        found = person_of(hub, request, back=HERE)
+        return found if isinstance(found, Response) else _overview(found[0], None, 200)
 
     @router.get(ERASE)
     def ask(request: Request) -> Response:
-        current = visit(hub, request)
-        if current is None or current.subject_id is None:
-            return go(with_return("/signin", ERASE))
+        found = person_of(hub, request, back=ERASE)
+        if isinstance(found, Response):
+            return found
+        current, subject_id = found
         require_recent_proof(current.info, now=hub.clock())
-        return _ask(hub, current, current.subject_id, None, 200)
+        return _ask(hub, current, subject_id, None, 200)
 
-    @router.post(ERASE)
-    async def erase(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_erase, hub, request, form)
-
+    take_form(router, hub, f"{HERE}/export", _export)
+    take_form(router, hub, ERASE, _erase)
     return router
 
 
-def _export(hub: Hub, request: Request, form: dict[str, str]) -> Response:
-    current = visit(hub, request)
-    if current is None or current.subject_id is None:
-        return go(with_return("/signin", HERE))
-    try:
-        require_own_form(hub, request, current, form)
-    except CsrfRefused:
-        return _overview(current, OWN_PAGE, 403)
+def _export(hub: Hub, request: Request, form: Form) -> Response:
+    found = person_of_form(
+        hub, request, form, back=HERE, refuse=lambda current, _subject_id: _overview(current, OWN_PAGE, 403)
+    )
+    if isinstance(found, Response):
+        return found
+    _current, subject_id = found
     # Large ones are written to disk; the file has no name and is gone when it is closed.
     target = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - closed when it was sent
-    export_person(hub, current.subject_id, target)
+    export_person(hub, subject_id, target)
     target.seek(0)
     name = f"tanlian-{hub.clock():%Y%m%d}.zip"
     headers = {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
@@ -86,21 +74,18 @@ def _chunks(source: IO[bytes]) -> Iterator[bytes]:
             yield chunk
 
 
-def _erase(hub: Hub, request: Request, form: dict[str, str]) -> Response:
-    current = visit(hub, request)
-    if current is None or current.subject_id is None:
-        return go(with_return("/signin", ERASE))
-    try:
-        require_own_form(hub, request, current, form)
-    except CsrfRefused:
-        return _ask(hub, current, current.subject_id, OWN_PAGE, 403)
-    try:
-        require_recent_proof(current.info, now=hub.clock())
-    except StepUpNeeded as needed:
-        raise StepUpNeeded(back=ERASE) from needed
+def _erase(hub: Hub, request: Request, form: Form) -> Response:
+    found = person_of_form(
+        hub, request, form, back=ERASE,
+        refuse=lambda current, subject_id: _ask(hub, current, subject_id, OWN_PAGE, 403),
+    )  # fmt: skip
+    if isinstance(found, Response):
+        return found
+    current, subject_id = found
+    require_recent_proof(current.info, now=hub.clock(), back=ERASE)
     if form.get("sure") != "yes":
-        return _ask(hub, current, current.subject_id, TICK, 400)
-    erased = erase_person(hub, current.subject_id, now=hub.clock())
+        return _ask(hub, current, subject_id, TICK, 400)
+    erased = erase_person(hub, subject_id, now=hub.clock())
     response = page("erased.html", signed_in=False, erased=erased)
     drop_cookie(hub, response)
     return response

@@ -7,7 +7,6 @@ shut the person out.
 from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from consent.passkeys import (
     Ceremony,
@@ -20,24 +19,14 @@ from consent.passkeys import (
     remove_passkey,
 )
 from consent.people import load_person
-from consent.sessions import CsrfRefused, end_all_sessions, end_one_session, load_sessions
+from consent.sessions import end_all_sessions, end_one_session, load_sessions
 from consent.stepup import StepUpNeeded, require_recent_proof
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.portal.account import SHANGHAI
-from hub.portal.browser import (
-    WITH_SCRIPT,
-    Visit,
-    drop_cookie,
-    go,
-    page,
-    passkeys_of,
-    read_form,
-    require_own_form,
-    visit,
-)
+from hub.portal.browser import WITH_SCRIPT, Visit, drop_cookie, go, page, passkeys_of
+from hub.portal.forms import Form, person_of, person_of_form, take_form
 from hub.portal.passkeys import NOT_HERE, OWN_PAGE, options_answer, tell_refusal
-from hub.portal.returning import with_return
 
 HERE = "/security"
 LAST_WAY_IN = "这是您唯一的登录方式，不能移除。 This passkey is your only way in, so it stays. Add another one first."
@@ -50,40 +39,22 @@ def security_router(hub: Hub) -> APIRouter:
 
     @router.get(HERE)
     def overview(request: Request) -> Response:
-        current = visit(hub, request)
-        if current is None or current.subject_id is None:
-            return go(with_return("/signin", HERE))
-        return _overview(hub, current, current.subject_id, None, 200)
+        found = person_of(hub, request, back=HERE)
+        return found if isinstance(found, Response) else _overview(hub, *found, None, 200)
 
-    @router.post(f"{HERE}/passkeys/options")
-    async def options(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_ask_new, hub, request, form)
-
-    @router.post(f"{HERE}/passkeys")
-    async def add(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_add, hub, request, form)
-
-    @router.post(f"{HERE}/passkeys/remove")
-    async def remove(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_remove, hub, request, form)
-
-    @router.post(f"{HERE}/sessions/end")
-    async def end(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_end_sessions, hub, request, form)
-
+    take_form(router, hub, f"{HERE}/passkeys/options", _ask_new)
+    take_form(router, hub, f"{HERE}/passkeys", _add)
+    take_form(router, hub, f"{HERE}/passkeys/remove", _remove)
+    take_form(router, hub, f"{HERE}/sessions/end", _end_sessions)
     return router
 
 
-def _ask_new(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _ask_new(hub: Hub, request: Request, form: Form) -> Response:
     found, rp = _own_form(hub, request, form), passkeys_of(hub)
     if isinstance(found, Response) or rp is None:
         return options_answer(None)
     current, subject_id = found
-    _require_proof(hub, current)
+    require_recent_proof(current.info, now=hub.clock(), back=HERE)
     with writing(hub.engine) as session:
         person = load_person(session, subject_id)
         if person is None:
@@ -96,12 +67,12 @@ def _ask_new(hub: Hub, request: Request, form: dict[str, str]) -> Response:
     return options_answer(asked)
 
 
-def _add(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _add(hub: Hub, request: Request, form: Form) -> Response:
     found = _own_form(hub, request, form)
     if isinstance(found, Response):
         return found
     current, subject_id = found
-    _require_proof(hub, current)
+    require_recent_proof(current.info, now=hub.clock(), back=HERE)
     if passkeys_of(hub) is None:
         return _overview(hub, current, subject_id, NOT_HERE, 400)
     with writing(hub.engine) as session:
@@ -114,12 +85,12 @@ def _add(hub: Hub, request: Request, form: dict[str, str]) -> Response:
     return go(HERE)
 
 
-def _remove(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _remove(hub: Hub, request: Request, form: Form) -> Response:
     found = _own_form(hub, request, form)
     if isinstance(found, Response):
         return found
     current, subject_id = found
-    _require_proof(hub, current)
+    require_recent_proof(current.info, now=hub.clock(), back=HERE)
     owner = Owner(subject_id=subject_id)
     with writing(hub.engine) as session:
         person = load_person(session, subject_id)
@@ -130,7 +101,7 @@ def _remove(hub: Hub, request: Request, form: dict[str, str]) -> Response:
     return go(HERE)
 
 
-def _end_sessions(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _end_sessions(hub: Hub, request: Request, form: Form) -> Response:
     found = _own_form(hub, request, form)
     if isinstance(found, Response):
         return found
@@ -150,22 +121,11 @@ def _end_sessions(hub: Hub, request: Request, form: dict[str, str]) -> Response:
     return response
 
 
-def _require_proof(hub: Hub, current: Visit) -> None:
-    try:
-        require_recent_proof(current.info, now=hub.clock())
-    except StepUpNeeded:
-        raise StepUpNeeded(back=HERE) from None
-
-
-def _own_form(hub: Hub, request: Request, form: dict[str, str]) -> tuple[Visit, int] | Response:
-    current = visit(hub, request)
-    if current is None or current.subject_id is None:
-        return go(with_return("/signin", HERE))
-    try:
-        require_own_form(hub, request, current, form)
-    except CsrfRefused:
-        return _overview(hub, current, current.subject_id, OWN_PAGE, 403)
-    return current, current.subject_id
+def _own_form(hub: Hub, request: Request, form: Form) -> tuple[Visit, int] | Response:
+    return person_of_form(
+        hub, request, form, back=HERE,
+        refuse=lambda current, subject_id: _overview(hub, current, subject_id, OWN_PAGE, 403),
+    )  # fmt: skip
 
 
 def _door(hub: Hub, current: Visit) -> Door:

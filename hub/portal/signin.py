@@ -5,19 +5,11 @@ button for it appears where there is one (static/passkeys.js), asks for a challe
 """
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
-from consent.passkeys import Ceremony, Door, PasskeyRefusal, begin_proving, finish_proving
-from consent.people import check_password, load_person
+from consent.passkeys import Ceremony, Door, PasskeyRefusal, finish_proving
+from consent.people import load_person
 from consent.sessions import CsrfRefused, Proof, ProofMethod, end_session, rotate_session
-from consent.signin import (
-    SignIn,
-    SignInRefusal,
-    begin_passkey_try,
-    begin_sign_in,
-    finish_passkey_try,
-    finish_sign_in,
-)
+from consent.signin import SignIn, SignInRefusal, finish_passkey_try, finish_sign_in
 from hub.context import Hub
 from hub.db import writing
 from hub.portal.browser import (
@@ -29,13 +21,13 @@ from hub.portal.browser import (
     keep_cookie,
     page,
     passkeys_of,
-    read_form,
     require_own_form,
     visit,
 )
+from hub.portal.forms import Form, take_form, visit_of_form
 from hub.portal.passkeys import BLOCKED, NOT_HERE, OWN_PAGE, options_answer, tell_refusal
+from hub.portal.proving import challenge, count_passkey_try, try_password
 from hub.portal.returning import safe_return
-from hub.portal.source import source_of
 
 STALE = "这个页面打开得太久了，请重新登录。 This page was open for too long. Please sign in again."
 PROBLEMS = {
@@ -56,45 +48,24 @@ def signin_router(hub: Hub) -> APIRouter:
         back = safe_return(request.query_params.get("next"))
         return _with_cookie(hub, current, _signin(hub, current, None, 200, back))
 
-    @router.post("/signin")
-    async def signin(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_sign_in, hub, request, form)
-
-    @router.post("/signin/passkey/options")
-    async def passkey_options(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_ask_passkey, hub, request, form)
-
-    @router.post("/signin/passkey")
-    async def by_passkey(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_sign_in_by_passkey, hub, request, form)
-
-    @router.post("/signout")
-    async def signout(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_sign_out, hub, request, form)
-
+    take_form(router, hub, "/signin", _sign_in)
+    take_form(router, hub, "/signin/passkey/options", _ask_passkey)
+    take_form(router, hub, "/signin/passkey", _sign_in_by_passkey)
+    take_form(router, hub, "/signout", _sign_out)
     return router
 
 
-def _sign_in(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _sign_in(hub: Hub, request: Request, form: Form) -> Response:
     back = safe_return(form.get("next"))
     current = _own_form(hub, request, form, back)
     if isinstance(current, Response):
         return current
-    source = source_of(request, trusted_proxies=hub.settings.trusted_proxies)
-    with writing(hub.engine) as session:
-        attempt = begin_sign_in(
-            session, hub.ring, username=form.get("username", ""), now=hub.clock(), source=source
-        )  # fmt: skip
-    if isinstance(attempt, SignIn):
-        return _signin(hub, current, PROBLEMS[attempt.refusal or SignInRefusal.WRONG], 401, back)
-    checked = check_password(attempt.known, form.get("password", ""))
+    tried = try_password(hub, request, username=form.get("username", ""), password=form.get("password", ""))
+    if isinstance(tried, SignIn):
+        return _signin(hub, current, PROBLEMS[tried.refusal or SignInRefusal.WRONG], 401, back)
     now = hub.clock()
     with writing(hub.engine) as session:
-        done = finish_sign_in(session, attempt, checked)
+        done = finish_sign_in(session, tried.attempt, tried.checked)
         if done.subject_id is not None:
             proof = Proof(at=now, method=ProofMethod.PASSWORD)
             token, _info = rotate_session(session, current.token, subject_id=done.subject_id, now=now, proof=proof)
@@ -105,30 +76,24 @@ def _sign_in(hub: Hub, request: Request, form: dict[str, str]) -> Response:
     return response
 
 
-def _ask_passkey(hub: Hub, request: Request, form: dict[str, str]) -> Response:
-    current, rp = visit(hub, request), passkeys_of(hub)
+def _ask_passkey(hub: Hub, request: Request, form: Form) -> Response:
+    current, rp = visit_of_form(hub, request, form), passkeys_of(hub)
     if current is None or rp is None:
         return options_answer(None)
-    try:
-        require_own_form(hub, request, current, form)
-    except CsrfRefused:
-        return options_answer(None)
     door = Door(rp=rp, session_hash=current.info.token_hash, ceremony=Ceremony.SIGN_IN)
-    with writing(hub.engine) as session:
-        return options_answer(begin_proving(session, door, owner=None, now=hub.clock()))
+    return challenge(hub, door, owner=None)
 
 
-def _sign_in_by_passkey(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _sign_in_by_passkey(hub: Hub, request: Request, form: Form) -> Response:
     back = safe_return(form.get("next"))
     current, rp = _own_form(hub, request, form, back), passkeys_of(hub)
     if isinstance(current, Response):
         return current
     if rp is None:
         return _signin(hub, current, NOT_HERE, 400, back)
-    now, source = hub.clock(), source_of(request, trusted_proxies=hub.settings.trusted_proxies)
-    with writing(hub.engine) as session:
-        free = begin_passkey_try(session, hub.ring, source=source, now=now)
-    if not free:
+    now = hub.clock()
+    source = count_passkey_try(hub, request, now=now)
+    if source is None:
         return _signin(hub, current, BLOCKED, 401, back)
     door = Door(rp=rp, session_hash=current.info.token_hash, ceremony=Ceremony.SIGN_IN)
     with writing(hub.engine) as session:
@@ -146,7 +111,7 @@ def _sign_in_by_passkey(hub: Hub, request: Request, form: dict[str, str]) -> Res
     return response
 
 
-def _sign_out(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _sign_out(hub: Hub, request: Request, form: Form) -> Response:
     current = visit(hub, request)
     if current is None:
         return go("/signin")
@@ -161,7 +126,7 @@ def _sign_out(hub: Hub, request: Request, form: dict[str, str]) -> Response:
     return response
 
 
-def _own_form(hub: Hub, request: Request, form: dict[str, str], back: str) -> Visit | Response:
+def _own_form(hub: Hub, request: Request, form: Form, back: str) -> Visit | Response:
     current = visit(hub, request)
     if current is None:
         fresh = begin_visit(hub)

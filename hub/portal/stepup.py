@@ -7,37 +7,20 @@ so that one who had the old token is left behind; it does not prolong the sessio
 """
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
-from consent.passkeys import Ceremony, Door, Owner, PasskeyRefusal, begin_proving, finish_proving, load_passkeys
-from consent.people import check_password, load_person
-from consent.sessions import CsrfRefused, Proof, ProofMethod, renew_session
-from consent.signin import (
-    SignIn,
-    SignInRefusal,
-    begin_passkey_try,
-    begin_sign_in,
-    finish_passkey_try,
-    finish_sign_in,
-)
+from consent.passkeys import Ceremony, Door, Owner, PasskeyRefusal, finish_proving, load_passkeys
+from consent.people import load_person
+from consent.sessions import Proof, ProofMethod, renew_session
+from consent.signin import SignIn, SignInRefusal, finish_passkey_try, finish_sign_in
 from consent.stepup import StepUpNeeded
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.portal import waiting
-from hub.portal.browser import (
-    WITH_SCRIPT,
-    Visit,
-    go,
-    keep_cookie,
-    page,
-    passkeys_of,
-    read_form,
-    require_own_form,
-    visit,
-)
+from hub.portal.browser import WITH_SCRIPT, Visit, go, keep_cookie, page, passkeys_of
+from hub.portal.forms import Form, person_of, person_of_form, take_form, visit_of_form
 from hub.portal.passkeys import BLOCKED, NOT_HERE, OWN_PAGE, options_answer, tell_refusal
+from hub.portal.proving import challenge, count_passkey_try, try_password
 from hub.portal.returning import HOME, safe_return, with_return
-from hub.portal.source import source_of
 
 WRONG = "密码不正确。 That password does not fit."
 
@@ -65,66 +48,44 @@ def stepup_router(hub: Hub) -> APIRouter:
     @router.get("/stepup")
     def stepup_page(request: Request) -> Response:
         back = safe_return(request.query_params.get("next"))
-        current = visit(hub, request)
-        if current is None or current.subject_id is None:
-            return go(with_return("/signin", back))
-        return _page(hub, current, current.subject_id, None, 200, back)
+        found = person_of(hub, request, back=back)
+        return found if isinstance(found, Response) else _page(hub, *found, None, 200, back)
 
-    @router.post("/stepup")
-    async def by_password(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_prove_by_password, hub, request, form)
-
-    @router.post("/stepup/passkey/options")
-    async def passkey_options(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_ask_passkey, hub, request, form)
-
-    @router.post("/stepup/passkey")
-    async def by_passkey(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_prove_by_passkey, hub, request, form)
-
+    take_form(router, hub, "/stepup", _prove_by_password)
+    take_form(router, hub, "/stepup/passkey/options", _ask_passkey)
+    take_form(router, hub, "/stepup/passkey", _prove_by_passkey)
     return router
 
 
-def _prove_by_password(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _prove_by_password(hub: Hub, request: Request, form: Form) -> Response:
     back = safe_return(form.get("next"))
     found = _own_form(hub, request, form, back)
     if isinstance(found, Response):
         return found
     current, subject_id = found
-    source = source_of(request, trusted_proxies=hub.settings.trusted_proxies)
-    with writing(hub.engine) as session:
+    with reading(hub.engine) as session:
         person = load_person(session, subject_id)
-        name = (person.username if person else None) or ""
-        attempt = begin_sign_in(session, hub.ring, username=name, now=hub.clock(), source=source)
-    if isinstance(attempt, SignIn):
+    name = (person.username if person else None) or ""
+    tried = try_password(hub, request, username=name, password=form.get("password", ""))
+    if isinstance(tried, SignIn):
         return _page(hub, current, subject_id, BLOCKED, 401, back)
-    checked = check_password(attempt.known, form.get("password", ""))
     with writing(hub.engine) as session:
-        done = finish_sign_in(session, attempt, checked)
+        done = finish_sign_in(session, tried.attempt, tried.checked)
     if done.subject_id != subject_id:
         blocked = done.refusal is SignInRefusal.BLOCKED
         return _page(hub, current, subject_id, BLOCKED if blocked else WRONG, 401, back)
     return _proved(hub, current, ProofMethod.PASSWORD, back)
 
 
-def _ask_passkey(hub: Hub, request: Request, form: dict[str, str]) -> Response:
-    current, rp = visit(hub, request), passkeys_of(hub)
+def _ask_passkey(hub: Hub, request: Request, form: Form) -> Response:
+    current, rp = visit_of_form(hub, request, form), passkeys_of(hub)
     if current is None or current.subject_id is None or rp is None:
         return options_answer(None)
-    try:
-        require_own_form(hub, request, current, form)
-    except CsrfRefused:
-        return options_answer(None)
     door = Door(rp=rp, session_hash=current.info.token_hash, ceremony=Ceremony.STEP_UP)
-    with writing(hub.engine) as session:
-        owner = Owner(subject_id=current.subject_id)
-        return options_answer(begin_proving(session, door, owner=owner, now=hub.clock()))
+    return challenge(hub, door, owner=Owner(subject_id=current.subject_id))
 
 
-def _prove_by_passkey(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _prove_by_passkey(hub: Hub, request: Request, form: Form) -> Response:
     back = safe_return(form.get("next"))
     found, rp = _own_form(hub, request, form, back), passkeys_of(hub)
     if isinstance(found, Response):
@@ -132,10 +93,9 @@ def _prove_by_passkey(hub: Hub, request: Request, form: dict[str, str]) -> Respo
     current, subject_id = found
     if rp is None:
         return _page(hub, current, subject_id, NOT_HERE, 400, back)
-    now, source = hub.clock(), source_of(request, trusted_proxies=hub.settings.trusted_proxies)
-    with writing(hub.engine) as session:
-        free = begin_passkey_try(session, hub.ring, source=source, now=now)
-    if not free:
+    now = hub.clock()
+    source = count_passkey_try(hub, request, now=now)
+    if source is None:
         return _page(hub, current, subject_id, BLOCKED, 401, back)
     door = Door(rp=rp, session_hash=current.info.token_hash, ceremony=Ceremony.STEP_UP)
     with writing(hub.engine) as session:
@@ -161,15 +121,11 @@ def _proved(hub: Hub, current: Visit, method: ProofMethod, back: str) -> Respons
     return response
 
 
-def _own_form(hub: Hub, request: Request, form: dict[str, str], back: str) -> tuple[Visit, int] | Response:
-    current = visit(hub, request)
-    if current is None or current.subject_id is None:
-        return go(with_return("/signin", back))
-    try:
-        require_own_form(hub, request, current, form)
-    except CsrfRefused:
-        return _page(hub, current, current.subject_id, OWN_PAGE, 403, back)
-    return current, current.subject_id
+def _own_form(hub: Hub, request: Request, form: Form, back: str) -> tuple[Visit, int] | Response:
+    return person_of_form(
+        hub, request, form, back=back,
+        refuse=lambda current, subject_id: _page(hub, current, subject_id, OWN_PAGE, 403, back),
+    )  # fmt: skip
 
 
 def _page(hub: Hub, current: Visit, subject_id: int, problem: str | None, status: int, back: str) -> Response:

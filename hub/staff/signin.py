@@ -8,7 +8,6 @@ is bound to the link: an answer to one link's challenge cannot be handed in unde
 """
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from consent.ceremonies import RelyingParty
 from consent.keyring import token_hash
@@ -18,17 +17,17 @@ from consent.passkeys import (
     Owner,
     PasskeyRefusal,
     begin_adding,
-    begin_proving,
     finish_adding,
     finish_proving,
 )
 from consent.sessions import CsrfRefused
-from consent.signin import begin_passkey_try, finish_passkey_try
+from consent.signin import finish_passkey_try
 from hub.context import Hub
 from hub.db import reading, writing
-from hub.portal.browser import WITH_SCRIPT, go, page, passkeys_of, read_form, require_own
+from hub.portal.browser import WITH_SCRIPT, go, page, passkeys_of, require_own
+from hub.portal.forms import Form, take_form
 from hub.portal.passkeys import BLOCKED, NOT_HERE, OWN_PAGE, options_answer, tell_refusal
-from hub.portal.source import source_of
+from hub.portal.proving import challenge, count_passkey_try
 from hub.staff.accounts import load_enrolled, load_member, replace_passkeys, use_enrolment
 from hub.staff.actions import append_action
 from hub.staff.door import SIGNIN, begin_staff_visit, keep_staff_cookie, not_from_here, staff_visit, stop
@@ -51,36 +50,16 @@ def staff_signin_router(hub: Hub) -> APIRouter:
     def enrolment(request: Request) -> Response:
         return _show_enrolment(hub, request, request.query_params.get("token", ""))
 
-    @router.post(f"{ENROL}/options")
-    async def enrolment_options(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_ask_new, hub, request, form)
-
-    @router.post(ENROL)
-    async def enrol(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_enrol, hub, request, form)
-
     @router.get(SIGNIN)
     def signin_page(request: Request) -> Response:
         visit = staff_visit(hub, request) or begin_staff_visit(hub)
         return _signin(hub, visit, None, 200)
 
-    @router.post(f"{SIGNIN}/options")
-    async def signin_options(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_ask_passkey, hub, request, form)
-
-    @router.post(SIGNIN)
-    async def signin(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_sign_in, hub, request, form)
-
-    @router.post("/staff/signout")
-    async def signout(request: Request) -> Response:
-        form = await read_form(request)
-        return await run_in_threadpool(_sign_out, hub, request, form)
-
+    take_form(router, hub, f"{ENROL}/options", _ask_new)
+    take_form(router, hub, ENROL, _enrol)
+    take_form(router, hub, f"{SIGNIN}/options", _ask_passkey)
+    take_form(router, hub, SIGNIN, _sign_in)
+    take_form(router, hub, "/staff/signout", _sign_out)
     return router
 
 
@@ -95,7 +74,7 @@ def _show_enrolment(hub: Hub, request: Request, token: str) -> Response:
     return _enrolment(hub, visit, member, token, None, 200)
 
 
-def _ask_new(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _ask_new(hub: Hub, request: Request, form: Form) -> Response:
     visit, rp, token = staff_visit(hub, request), passkeys_of(hub), form.get("token", "")
     if visit is None or visit.member is not None or rp is None or not _is_own(hub, request, visit, form):
         return options_answer(None)
@@ -113,7 +92,7 @@ def _ask_new(hub: Hub, request: Request, form: dict[str, str]) -> Response:
         )  # fmt: skip
 
 
-def _enrol(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _enrol(hub: Hub, request: Request, form: Form) -> Response:
     visit, rp, token = staff_visit(hub, request), passkeys_of(hub), form.get("token", "")
     if visit is None:
         return _show_enrolment(hub, request, token)
@@ -137,7 +116,7 @@ def _enrol(hub: Hub, request: Request, form: dict[str, str]) -> Response:
     return go(SIGNIN)
 
 
-def _register(hub: Hub, door: Door, member: Member, token: str, form: dict[str, str]) -> PasskeyRefusal | None:
+def _register(hub: Hub, door: Door, member: Member, token: str, form: Form) -> PasskeyRefusal | None:
     """Register the passkey and use the link up, both or neither. A refused answer leaves the link as it was."""
     now = hub.clock()
     with writing(hub.engine) as session:
@@ -154,15 +133,14 @@ def _register(hub: Hub, door: Door, member: Member, token: str, form: dict[str, 
     return None
 
 
-def _ask_passkey(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _ask_passkey(hub: Hub, request: Request, form: Form) -> Response:
     visit, rp = staff_visit(hub, request), passkeys_of(hub)
     if visit is None or rp is None or not _is_own(hub, request, visit, form):
         return options_answer(None)
-    with writing(hub.engine) as session:
-        return options_answer(begin_proving(session, _signing_in(rp, visit), owner=None, now=hub.clock()))
+    return challenge(hub, _signing_in(rp, visit), owner=None)
 
 
-def _sign_in(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _sign_in(hub: Hub, request: Request, form: Form) -> Response:
     visit, rp = staff_visit(hub, request), passkeys_of(hub)
     if visit is None:
         return _signin(hub, begin_staff_visit(hub), STALE, 400)
@@ -170,10 +148,9 @@ def _sign_in(hub: Hub, request: Request, form: dict[str, str]) -> Response:
         return _signin(hub, visit, OWN_PAGE, 403)
     if rp is None:
         return _signin(hub, visit, NOT_HERE, 400)
-    now, source = hub.clock(), source_of(request, trusted_proxies=hub.settings.trusted_proxies)
-    with writing(hub.engine) as session:
-        free = begin_passkey_try(session, hub.ring, source=source, now=now)
-    if not free:
+    now = hub.clock()
+    source = count_passkey_try(hub, request, now=now)
+    if source is None:
         return _signin(hub, visit, BLOCKED, 401)
     with writing(hub.engine) as session:
         answer = form.get("credential", "")
@@ -191,7 +168,7 @@ def _sign_in(hub: Hub, request: Request, form: dict[str, str]) -> Response:
     return response
 
 
-def _sign_out(hub: Hub, request: Request, form: dict[str, str]) -> Response:
+def _sign_out(hub: Hub, request: Request, form: Form) -> Response:
     visit = staff_visit(hub, request)
     if visit is None:
         return go(SIGNIN)
@@ -204,7 +181,7 @@ def _sign_out(hub: Hub, request: Request, form: dict[str, str]) -> Response:
     return go(SIGNIN)
 
 
-def _is_own(hub: Hub, request: Request, visit: StaffVisit, form: dict[str, str]) -> bool:
+def _is_own(hub: Hub, request: Request, visit: StaffVisit, form: Form) -> bool:
     try:
         require_own(hub, request, visit.csrf, form)
     except CsrfRefused:

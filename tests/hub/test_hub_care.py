@@ -156,7 +156,7 @@ def test_only_the_guardian_is_asked_and_only_about_their_own(home: Hub) -> None:
         assert guardian.send(f"/care/{CITIC}{step}", child="stranger", decision="approve").status == 404
         assert guardian.send("/care/nobody" + step, child="child", decision="approve").status == 404
         assert guardian.send(f"/care/{CITIC}{step}", child="child", csrf="forged").status == 403
-        assert Visitor(home).send(f"/care/{CITIC}{step}", child="child").goes_to == "/signin"
+        assert Visitor(home).send(f"/care/{CITIC}{step}", child="child").goes_to == "/signin?next=%2Fcare"
     assert "Nobody under 14" in stranger.see("/care").text
     assert Visitor(home).see("/care").goes_to == "/signin"
     assert count(home, "grant_version") == {"grant_version": 0}

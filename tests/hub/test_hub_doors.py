@@ -3,33 +3,23 @@
 Every wrong message is one clear answer that changes nothing; every wrong row is set aside and disturbs no other.
 """
 
-import asyncio
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests_support.deliveries import BEIJING, KUAIDIAN, act, charge, join
+from tests_support.deliveries import BEIJING, KUAIDIAN, act, join
+from tests_support.doors import BODY, NOW, STORES, is_problem
 from tests_support.people import link_person
 from tests_support.pushes import DOOR, WRONG_SECRET, body_of, push, signed
-from tests_support.town import document_of, inhabitant, link_inhabitant, served_hub, served_platform
+from tests_support.town import document_of
 from tests_support.web import Caller, count, look_up
 
-from connectors.tcec_envelope import EnvelopeKeys, open_reply, seal_envelope
 from hub.context import Hub
 from hub.db import writing
 from hub.participants import Status, set_status
 from hub.pipeline import clear_dirty
-from hub.sandbox.people import CITIC, WECHAT
-from hub.sandbox.platforms.faults import Fault
-from hub.sandbox.platforms.site import Tally
-from hub.sandbox.platforms.wechat import WeChatSports
-
-NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
-STORES = ("source_record", "reduction_record", "quarantined", "batch", "decision", "change_leaf")
-BODY = body_of(act("1"), act("2"))
+from hub.sandbox.people import CITIC
 
 
 @pytest.fixture
@@ -38,17 +28,6 @@ def door(hub: Hub) -> Caller:
     join(hub, BEIJING)
     link_person(hub, "li", {"beijing-green-life": "bj-1"}, set(BEIJING["behaviours"]), NOW)
     return Caller(hub)
-
-
-def is_problem(answer: Any, status: int, reason: str) -> bool:
-    """RFC 9457: the media type, the stable type, the status, and a title for people."""
-    document = answer.json()
-    return (
-        answer.headers["content-type"] == "application/problem+json"
-        and answer.status_code == document["status"] == status
-        and document["type"] == f"urn:tanlian:problem:{reason}"
-        and bool(document["title"])
-    )
 
 
 def without(headers: dict[str, str], name: str) -> dict[str, str]:
@@ -289,216 +268,3 @@ def test_unreadable_rows_count_against_the_hub_s_bound_too(door: Caller):
     answer = Caller(narrow).post(DOOR, **push("m1", act("1"), '{"a":NaN}', now=NOW))
     assert is_problem(answer, 413, "too_many_rows")
     assert count(door.hub, *STORES) == before
-
-
-# T/CEC 102: every answer is HTTP 200 with the standard's code in a signed envelope.
-
-KEYS = EnvelopeKeys(
-    **{name: KUAIDIAN["secrets"][name].encode() for name in ("data_secret", "data_secret_iv", "sig_secret")}
-)
-EVCS = "/in/kuaidian/evcs/v20161110"
-OK, SIGNATURE, TOKEN, ENVELOPE, BUSINESS = 0, 4001, 4002, 4003, 4004
-
-
-class Operator:
-    """A charging operator at the hub's door."""
-
-    def __init__(self, hub: Hub) -> None:
-        join(hub, KUAIDIAN)
-        link_person(hub, "wang", {"kuaidian": "kd-1"}, {"MOB-EVCHARGE"}, NOW)
-        self.hub, self.caller = hub, Caller(hub)
-
-    def envelope(
-        self, document: dict[str, Any] | bytes, *, seq: int = 1, at: datetime = NOW, operator: str = "123456789"
-    ) -> bytes:
-        text = document if isinstance(document, bytes) else json.dumps(document).encode()
-        return seal_envelope(KEYS, operator_id=operator, text=text, sent_at=at, seq=seq)
-
-    def post(self, interface: str, body: bytes, token: str | None = None) -> tuple[int, dict[str, Any]]:
-        headers = {} if token is None else {"authorization": f"Bearer {token}"}
-        answer = self.caller.post(f"{EVCS}/{interface}", content=body, headers=headers)
-        assert answer.status_code == 200, answer.text
-        reply = open_reply(KEYS, answer.content)
-        return reply.ret, json.loads(reply.text) if reply.text else {}
-
-    def ask_token(self, secret: str = "1234567890abcdef") -> tuple[int, dict[str, Any]]:
-        asked = {"OperatorID": "123456789", "OperatorSecret": secret}
-        return self.post("query_token", self.envelope(asked, seq=9000))
-
-    @property
-    def token(self) -> str:
-        return str(self.ask_token()[1]["AccessToken"])
-
-    def order(self, body: bytes, token: str | None) -> tuple[int, dict[str, Any]]:
-        return self.post("notification_charge_order_info", body, token)
-
-
-@pytest.fixture
-def operator(hub: Hub) -> Operator:
-    return Operator(hub)
-
-
-def test_an_operator_asks_for_a_token_and_delivers_an_order_with_it(operator: Operator):
-    ret, told = operator.ask_token()
-    assert (ret, told["SuccStat"], told["FailReason"]) == (OK, 0, 0)
-    ret, told = operator.order(operator.envelope(charge("1")), told["AccessToken"])
-    assert (ret, told["StartChargeSeq"], told["ConfirmResult"]) == (OK, charge("1")["StartChargeSeq"], 0)
-    assert count(operator.hub, "source_record", "quarantined", "batch") == {
-        "source_record": 1, "quarantined": 0, "batch": 1,
-    }  # fmt: skip
-
-
-def test_a_wrong_operator_secret_gets_no_token(operator: Operator):
-    ret, told = operator.ask_token("fedcba0987654321")
-    assert (ret, told["SuccStat"], told["AccessToken"], told["FailReason"]) == (OK, 1, "", 2)
-
-
-def test_a_wrong_envelope_is_answered_in_the_standard_s_words_and_changes_nothing(operator: Operator):
-    token, good = operator.token, operator.envelope(charge("1"))
-    document = json.loads(good)
-    forged = json.dumps(document | {"Sig": document["Sig"][::-1]}).encode()
-    swapped = json.dumps(document | {"Data": json.loads(operator.envelope(charge("2")))["Data"]}).encode()
-    cases = {
-        "Sig tampered with": (forged, token, SIGNATURE),
-        "Data of another order": (swapped, token, SIGNATURE),
-        "no token": (good, None, TOKEN),
-        "a token that we never made": (good, "9999999999." + "A" * 43, TOKEN),
-        "a token with a later end": (good, f"9{token[1:]}", TOKEN),
-        "another operator": (operator.envelope(charge("1"), operator="987654321"), token, ENVELOPE),
-        "ten minutes old": (operator.envelope(charge("1"), at=NOW - timedelta(minutes=10)), token, ENVELOPE),
-        "cut off": (good[:-9], token, ENVELOPE),
-        "empty": (b"", token, ENVELOPE),
-        "an order without a number": (operator.envelope({"TotalPower": 1}), token, BUSINESS),
-        "an order that is no JSON": (operator.envelope(b"\x00\x01"), token, BUSINESS),
-        "duplicate keys in the order": (
-            operator.envelope(json.dumps(charge("1")).encode().replace(b"{", b'{"StartChargeSeq":"x",', 1)), token, BUSINESS,
-        ),
-    }  # fmt: skip
-    before = count(operator.hub, *STORES)
-    got = {name: operator.order(body, given)[0] for name, (body, given, _) in cases.items()}
-    assert got == {name: int(ret) for name, (_, _, ret) in cases.items()}
-    assert count(operator.hub, *STORES) == before
-
-
-def test_a_token_ends(operator: Operator):
-    token = operator.token
-    later = NOW + timedelta(hours=3)
-    operator.caller = Caller(replace(operator.hub, clock=lambda: later))
-    assert operator.order(operator.envelope(charge("1"), at=later), token)[0] == TOKEN
-    assert count(operator.hub, "source_record") == {"source_record": 0}
-
-
-def test_a_replayed_order_is_confirmed_again_and_stored_once(operator: Operator):
-    token, body = operator.token, operator.envelope(charge("1"))
-    first = operator.order(body, token)
-    before = count(operator.hub, *STORES)
-    assert operator.order(body, token) == first
-    assert count(operator.hub, *STORES) == before
-
-
-def test_the_same_order_in_a_new_envelope_is_confirmed_and_stored_once(operator: Operator):
-    token = operator.token
-    operator.order(operator.envelope(charge("1"), seq=1), token)
-    ret, told = operator.order(operator.envelope(charge("1"), seq=2), token)
-    assert (ret, told["ConfirmResult"]) == (OK, 0)
-    assert count(operator.hub, "source_record") == {"source_record": 1}
-
-
-def test_an_order_of_nobody_and_an_order_that_cannot_be_read_are_disputed_and_set_aside(operator: Operator):
-    token = operator.token
-    cases = {
-        "unknown_account": charge("1", "nobody"),
-        "negative_quantity": charge("2", TotalPower=-1),
-        "end_before_start": charge("3", EndTime="2026-11-18 09:00:00"),
-        "time_ahead": charge("4", StartTime="2026-11-21 10:00:00", EndTime="2026-11-21 11:00:00"),
-    }
-    for seq, order in enumerate(cases.values(), start=1):
-        ret, told = operator.order(operator.envelope(order, seq=seq), token)
-        assert (ret, told["ConfirmResult"]) == (OK, 1)
-    assert look_up(operator.hub, "SELECT reason FROM quarantined ORDER BY quarantine_id") == [(name,) for name in cases]
-    assert count(operator.hub, "source_record") == {"source_record": 0}
-
-
-def test_an_interface_that_is_not_offered_is_not_there(operator: Operator):
-    for path in ("", "/evcs/v20991231/query_token", "/evcs/v20161110/stop_charge"):
-        answer = operator.caller.post(f"/in/kuaidian{path}", content=b"{}")
-        assert is_problem(answer, 404, "interface_unknown"), path
-
-
-def test_the_envelope_s_token_opens_no_other_door(operator: Operator):
-    join(operator.hub, BEIJING)
-    answer = operator.caller.post(DOOR, headers={"authorization": f"Bearer {operator.token}"}, content=BODY)
-    assert is_problem(answer, 400, "webhook_headers")
-
-
-# WeRun: the phone's sealed list is opened with the session key that WeChat gives the hub for the phone's code.
-
-
-class Phones:
-    """A town's phones and WeChat on a real port, and a hub on another; only the first inhabitant is linked."""
-
-    def __init__(self, hub: Hub, wechat: WeChatSports, origin: str) -> None:
-        self.hub, self.wechat = hub, wechat
-        join(hub, document_of(WECHAT, origin=origin))
-        link_inhabitant(hub, WECHAT, inhabitant(1))
-
-    @property
-    def uploads(self) -> int:
-        return len({row.account for row in self.wechat.site.rows(1)})
-
-    @property
-    def own_rows(self) -> int:
-        return sum(row.person == 1 for row in self.wechat.site.rows(1))
-
-    def send(self, *faults: Fault, times: int = 1000) -> Tally:
-        for fault in faults:
-            self.wechat.faults.arm(fault, times)
-        return asyncio.run(self.wechat.deliver(1))
-
-
-@pytest.fixture
-def phones(hub: Hub) -> Iterator[Phones]:
-    with served_hub(hub) as there, served_platform(WeChatSports, WECHAT, there) as (wechat, origin):
-        yield Phones(there, wechat, origin)
-
-
-def test_steps_of_a_linked_phone_are_taken_and_those_of_others_refused_without_a_trace(phones: Phones):
-    tally = phones.send()
-    assert (tally.taken, tally.refused, tally.failed) == (phones.uploads, 0, 0)
-    assert count(phones.hub, "source_record") == {"source_record": phones.own_rows}
-    assert phones.own_rows > 5
-    aside = look_up(phones.hub, "SELECT DISTINCT reason, payload IS NULL FROM quarantined")
-    assert [(reason, bool(empty)) for reason, empty in aside] == [("unknown_account", True)]
-    # The same lists again, under new codes and new keys, are the same days.
-    before = count(phones.hub, "source_record", "quarantined")
-    assert phones.send().taken == phones.uploads
-    assert count(phones.hub, "source_record", "quarantined") == before
-
-
-def test_a_list_that_was_cut_sealed_with_another_key_or_for_another_app_is_refused(phones: Phones):
-    before = count(phones.hub, *STORES)
-    for fault in (Fault.TAMPERED, Fault.WRONG_SIGNATURE, Fault.WRONG_APPID):
-        tally = phones.send(fault, times=phones.uploads)
-        assert (tally.refused, tally.taken, tally.failed) == (phones.uploads, 0, 0), fault
-        assert phones.wechat.faults.armed() == {}, fault
-    assert count(phones.hub, *STORES) == before
-
-
-def test_a_phone_s_message_is_good_once_and_a_made_up_code_never(phones: Phones):
-    code = phones.wechat.issue_code(inhabitant(1).accounts[WECHAT])
-    body = {"code": code, "encryptedData": "AAAAAAAAAAAAAAAAAAAAAA==", "iv": "AAAAAAAAAAAAAAAAAAAAAA=="}
-    door, before = Caller(phones.hub), count(phones.hub, *STORES)
-    assert is_problem(door.post("/in/wechat-sports", json=body), 400, "undecryptable")
-    assert is_problem(door.post("/in/wechat-sports", json=body), 401, "code_refused")
-    assert is_problem(door.post("/in/wechat-sports", json=body | {"code": "made up"}), 401, "code_refused")
-    assert is_problem(door.post("/in/wechat-sports", json={"code": code}), 400, "message_malformed")
-    assert count(phones.hub, *STORES) == before
-
-
-def test_while_wechat_is_away_the_phone_is_told_when_to_come_again(phones: Phones):
-    for fault in (Fault.RATE_LIMITED, Fault.SERVER_ERROR):
-        phones.wechat.faults.arm(fault)
-        body = {"code": "c", "encryptedData": "AA==", "iv": "AA=="}
-        answer = Caller(phones.hub).post("/in/wechat-sports", json=body)
-        assert is_problem(answer, 503, "wechat_unavailable"), fault
-        assert int(answer.headers["retry-after"]) > 0, fault

@@ -5,35 +5,38 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from joserfc import jws
 from joserfc.jwk import KeySet
-from sqlalchemy import text
-from tests_support.deliveries import BEIJING, KUAIDIAN, act, delivery, join
-from tests_support.people import link_person
+from tests_support.deliveries import act, delivery
+from tests_support.rotating import (
+    NOW,
+    another_process,
+    live,
+    nothing,
+    open_beijing,
+    require_readable,
+    require_sound,
+    ride,
+    rows,
+    sequence,
+)
 
 import consent.keyring
 from consent.keyring import load_keyring
-from consent.links import load_links, open_access
 from consent.metadata import server_jwks
 from consent.people import add_person
-from hub.audit import audit, format_report
-from hub.changes import log_change
+from hub.audit import audit
 from hub.context import Hub
-from hub.db import make_engine, reading, writing
+from hub.db import reading, writing
 from hub.errors import Conflict, NotFound
 from hub.keys.columns import RING_COLUMNS
 from hub.keys.listing import list_keys
 from hub.keys.rotation import (
-    KeyKind,
     Rotated,
     count_hanging,
     let_due_keys_sign,
@@ -44,72 +47,17 @@ from hub.keys.rotation import (
     rotate_signing,
 )
 from hub.log.checkpoint import open_checkpoint
-from hub.log.leaves import Kind
 from hub.log.note import NoteError
-from hub.log.sequencer import Sequencer
 from hub.log.store import load_checkpoint
 from hub.log_signing import log_signer
-from hub.participants import load_document, load_participants, open_platform
 from hub.pipeline import clear_dirty, take_delivery
 from hub.portal.account import load_account
-from hub.records.quarantine import load_waiting
 
-NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def nothing() -> None:
-    """No other process is there to wait for."""
-
-
-def another_process(hub: Hub) -> Hub:
-    """A hub with its own ring and connections, as another process has it."""
-    return replace(hub, engine=make_engine(hub.settings.database_url), ring=load_keyring(hub.settings.keys_dir))
 
 
 def at(hub: Hub, now: datetime) -> Hub:
     return replace(hub, clock=lambda: now)
-
-
-def ride(number: int, account: str = "bj-1", **changes: Any) -> dict[str, Any]:
-    begin = f"2026-11-{number % 18 + 1:02d}T{6 + number // 18:02d}"
-    return act(str(number), account, beginTime=f"{begin}:00:00+08:00", endTime=f"{begin}:12:00+08:00", **changes)
-
-
-def rows(hub: Hub, sql: str, **values: Any) -> list[tuple[Any, ...]]:
-    with reading(hub.engine) as session:
-        return [tuple(row) for row in session.execute(text(sql), values)]
-
-
-def live(hub: Hub) -> int:
-    """A person with a link, records, a row that waits for a mapping, and two platforms."""
-    beijing = join(hub, BEIJING)
-    join(hub, KUAIDIAN)
-    li = link_person(hub, "li", {"beijing-green-life": "bj-1"}, set(BEIJING["behaviours"]), NOW)
-    unknown = act("99", scene="UNICYCLE")
-    take_delivery(hub, beijing, delivery("d1", ride(1), ride(2), unknown, ride(3, "nobody")), now=NOW)
-    clear_dirty(hub, now=NOW)
-    return li.subject_id
-
-
-def require_readable(hub: Hub, subject_id: int) -> None:
-    with reading(hub.engine) as session:
-        for row in load_participants(session):
-            assert load_document(row, hub.ring).id == row.participant_id
-        (link,) = load_links(session, subject_id=subject_id)
-        assert open_access(session, hub.ring, link).account == "bj-1"
-        beijing = open_platform(session, hub.ring, "beijing-green-life")
-        waiting = load_waiting(session, hub.ring, beijing, after=0, limit=9, tried_too=True)
-    assert b"UNICYCLE" in waiting.rows[0]
-
-
-def sequence(hub: Hub) -> None:
-    Sequencer(hub.engine, log_signer(hub), hub.settings.keys_dir / "log-head").run_until_current(hub.clock())
-
-
-def require_sound(hub: Hub) -> None:
-    report = audit(hub)
-    assert report.holds, format_report(report)
 
 
 # --- key-encryption -------------------------------------------------------------------------------------------------------
@@ -368,125 +316,6 @@ def test_what_cannot_be_done_is_said_in_one_line(hub: Hub, words: tuple[str, ...
     assert refused.returncode == 1
     assert refused.stdout == ""
     assert re.fullmatch(r"tanlian: [^\n]+\n", refused.stderr)
-
-
-# --- under traffic ---------------------------------------------------------------------------------------------------------
-
-
-class Traffic:
-    """Other processes at work: each delivers, reads accounts, signs up people and signs the log until told to stop."""
-
-    def __init__(self, hub: Hub, subject_id: int) -> None:
-        self.hub, self.subject_id = hub, subject_id
-        self.stopping = threading.Event()
-        self.failures: list[BaseException] = []
-        self.turns = [0, 0, 0]
-        jobs: list[Callable[[Hub, int], None]] = [self._deliver, self._deliver_and_clear, self._people_and_log]
-        self._threads = [threading.Thread(target=self._run, args=(number, job)) for number, job in enumerate(jobs)]
-
-    def __enter__(self) -> "Traffic":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self._threads:
-            thread.join(timeout=60)
-
-    def wait_for_turns(self, more: int) -> None:
-        """Let every process finish some more turns."""
-        wanted = [turns + more for turns in self.turns]
-        until = time.monotonic() + 60
-        while not self.failures and any(have < want for have, want in zip(self.turns, wanted, strict=True)):
-            assert time.monotonic() < until, "traffic has stopped"
-            threading.Event().wait(0.005)
-
-    def _run(self, number: int, job: Callable[[Hub, int], None]) -> None:
-        process = another_process(self.hub)
-        try:
-            while not self.stopping.is_set():
-                job(process, self.turns[number])
-                self.turns[number] += 1
-        except BaseException as failure:
-            self.failures.append(failure)
-        finally:
-            process.engine.dispose()
-
-    def _deliver(self, hub: Hub, turn: int) -> None:
-        """Old rows and new ones, every turn one more; both writers send the same rows under other names."""
-        sent = [ride(number % 250) for number in range(max(turn - 2, 0), turn + 1)]
-        for _ in range(5):
-            try:
-                take_delivery(hub, open_beijing(hub), delivery(f"{id(hub)}-{turn}", ride(1), *sent), now=NOW)
-                return
-            except Exception as failure:
-                if not lost(failure):
-                    raise
-
-    def _deliver_and_clear(self, hub: Hub, turn: int) -> None:
-        self._deliver(hub, turn)
-        clear_dirty(hub, now=NOW)
-        with reading(hub.engine) as session:
-            load_account(session, self.subject_id)
-            (link,) = load_links(session, subject_id=self.subject_id)
-            assert open_access(session, hub.ring, link).account == "bj-1"
-
-    def _people_and_log(self, hub: Hub, turn: int) -> None:
-        with writing(hub.engine) as session:
-            name = f"person-{turn}"
-            add_person(session, hub.ring, username=name, password=None, display_name=name, now=NOW)
-            log_change(session, Kind.ACCESS_MADE, f"turn-{turn}", NOW, {"turn_count": turn})
-        sequence(hub)
-        assert hub.ring.signing_key.kid
-
-
-def lost(failure: Exception) -> bool:
-    from hub.records.races import lost_a_race
-
-    return lost_a_race(failure)
-
-
-@pytest.mark.parametrize("kind", list(KeyKind))
-def test_a_key_changes_under_traffic_without_one_failure(
-    hub: Hub, kind: KeyKind, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(consent.keyring, "LOOK_EVERY_S", 0.02)
-    subject_id = live(hub)
-    with Traffic(hub, subject_id) as traffic:
-
-        def settle() -> None:
-            threading.Event().wait(0.05)
-
-        rotations: dict[KeyKind, Callable[[], Rotated]] = {
-            KeyKind.KEY_ENCRYPTION: lambda: rotate_key_encryption(hub, settle=settle),
-            KeyKind.SIGNING: lambda: rotate_signing(hub, at_once=True),
-            KeyKind.LOG: lambda: rotate_log(hub),
-            KeyKind.PAIRWISE: lambda: rotate_pairwise(hub, settle=settle),
-        }
-        traffic.wait_for_turns(2)
-        for _ in range(2):
-            rotations[kind]()
-            traffic.wait_for_turns(2)
-    assert traffic.failures == []
-    require_readable(hub, subject_id)
-    delivered = {number % 250 for turns in traffic.turns[:2] for number in range(turns)} | {1, 2}
-    assert rows(hub, "SELECT COUNT(*), COUNT(DISTINCT source_id) FROM source_record") == [
-        (len(delivered), len(delivered))
-    ]
-    if kind is KeyKind.KEY_ENCRYPTION:
-        # A transaction that lasted longer than the settling leaves values behind: the next rotation moves them.
-        rotate_key_encryption(hub, settle=nothing)
-        older = [key.key_id for key in hub.ring.encryption[:-1]]
-        assert older
-        assert [count_hanging(hub, key_id) for key_id in older] == [0] * len(older)
-    sequence(hub)
-    require_sound(hub)
-
-
-def open_beijing(hub: Hub) -> Any:
-    with reading(hub.engine) as session:
-        return open_platform(session, hub.ring, "beijing-green-life")
 
 
 def test_what_a_retired_signing_key_signed_is_verified_with_the_published_keys(hub: Hub) -> None:

@@ -125,6 +125,7 @@ def filled(path: str) -> str:
     values = {
         "participant": "nobody", "rest:path": "x", "window": "1", "platform_id": "nobody", "level": "0", "number:path": "000",
         "grant_id": "g_nobodys", "receipt_id": "r_nobodys", "digest": "0" * 64, "client_id": "nobody", "event_id": "1",
+        "request_id": "q_nobodys",
     }  # fmt: skip
     for name, value in values.items():
         path = path.replace("{" + name + "}", value)

@@ -13,10 +13,12 @@ import pytest
 from sqlalchemy import Engine
 
 from hub.db import writing
+from hub.log.export import export_log
 from hub.log.leaves import Kind, Leaf
 from hub.log.note import LogSigner
 from hub.log.sequencer import Sequencer
 from hub.log.store import append_leaves
+from hub.log.verify import verify_log
 
 # The independent verifier is written in Go and lives outside: its test exists where both are there.
 collect_ignore = [] if shutil.which("go") and os.environ.get("TANLIAN_TLOG_KIT") else ["test_log_go_verifier.py"]
@@ -64,5 +66,18 @@ def append(engine: Engine) -> Callable[..., None]:
             else:
                 append_leaves(session, leaves)
         appended += count
+
+    return run
+
+
+@pytest.fixture
+def check_log(engine: Engine, signer: LogSigner, tmp_path: Path) -> Callable[..., int]:
+    """Re-verify everything that is published, from outside; returns the size."""
+
+    def run(*, seen: bytes | None = None) -> int:
+        export_log(engine, tmp_path / "export")
+        report = verify_log(tmp_path / "export", signer.vkey, seen=seen)
+        assert report.fault is None
+        return report.size
 
     return run

@@ -20,6 +20,7 @@ from hub.sandbox.telling.report import (
     is_open,
     json_text,
     keep_key,
+    report_edition,
     voice_of,
 )
 from hub.sandbox.town import Town
@@ -106,19 +107,10 @@ def _report(town: Town, person: Person, act: Act, first: dict[str, Any], edition
         row["endTime"] = _zoned(datetime.fromisoformat(row["endTime"]) - timedelta(seconds=other))
     elif edition.note is Note.CANCELLATION:
         row |= {"status": "CANCELLED", "carbonReduction": None}
-    return Report(
-        platform=BEIJING,
-        part=town.part_of(edition.delivered_at),
-        person=person.index,
-        account=row["memberId"],
-        act_id=act.act_id,
-        source_id=row["tradeNo"],
-        version=edition.version,
-        delivered_at=edition.delivered_at,
-        body=json_text(row),
+    return report_edition(
+        town, person, edition, platform=BEIJING, act=act, source_id=row["tradeNo"], body=json_text(row),
         claimed_mg=_mg_of(row["carbonReduction"]),
-        note=edition.note,
-    )
+    )  # fmt: skip
 
 
 def _malformed(rng: np.random.Generator, town: Town, person: Person) -> list[Report]:

@@ -23,6 +23,7 @@ from hub.sandbox.telling.report import (
     is_open,
     json_text,
     keep_key,
+    report_edition,
     voice_of,
 )
 from hub.sandbox.town import Town
@@ -105,19 +106,10 @@ def _report(town: Town, person: Person, act: Act | None, first: dict[str, Any], 
     row = first | {"version": edition.version, "updatedAt": _utc(edition.posted_at)}
     if edition.note is Note.CANCELLATION:
         row |= {"status": "REVERSED", "carbonG": None}
-    return Report(
-        platform=CITIC,
-        part=town.part_of(edition.delivered_at),
-        person=person.index,
-        account=row["accountId"],
-        act_id=None if act is None else act.act_id,
-        source_id=row["cardTransactionId"],
-        version=edition.version,
-        delivered_at=edition.delivered_at,
-        body=json_text(row),
+    return report_edition(
+        town, person, edition, platform=CITIC, act=act, source_id=row["cardTransactionId"], body=json_text(row),
         claimed_mg=0 if row["carbonG"] is None else int(row["carbonG"]) * 1000,
-        note=edition.note,
-    )
+    )  # fmt: skip
 
 
 def _second_card(town: Town, person: Person, act: Act, first: dict[str, Any]) -> Report:

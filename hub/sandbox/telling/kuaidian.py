@@ -18,6 +18,7 @@ from hub.sandbox.telling.report import (
     draw_editions,
     is_open,
     json_text,
+    report_edition,
     voice_of,
 )
 from hub.sandbox.town import Town
@@ -80,18 +81,10 @@ def _report(
     order = dict(first)
     if edition.note is Note.CORRECTION:
         order |= _energy(round(first["TotalPower"] * 1000) * (100 - other) // 100)
-    return Report(
-        platform=KUAIDIAN,
-        part=town.part_of(edition.delivered_at),
-        person=person.index,
-        account=order["UserId"],
-        act_id=None if act is None else act.act_id,
-        source_id=order["StartChargeSeq"],
-        version=edition.version,
-        delivered_at=edition.delivered_at,
+    return report_edition(
+        town, person, edition, platform=KUAIDIAN, act=act, source_id=order["StartChargeSeq"],
         body=json_text(order if old else {name[0].lower() + name[1:]: value for name, value in order.items()}),
-        note=edition.note,
-    )
+    )  # fmt: skip
 
 
 def _zero_order(rng: np.random.Generator, town: Town, person: Person, old_spelling: bool) -> list[Report]:

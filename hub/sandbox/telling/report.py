@@ -100,6 +100,37 @@ def draw_editions(
     return (first,)
 
 
+def report_edition(
+    town: Town,
+    person: Person,
+    edition: Edition,
+    *,
+    platform: str,
+    act: Act | None,
+    source_id: str,
+    body: str,
+    claimed_mg: int = 0,
+    trouble: str | None = None,
+    lines: tuple[str, ...] = (),
+) -> Report:
+    """Return the row that one delivery of a record is, of the person's account at the platform."""
+    return Report(
+        platform=platform,
+        part=town.part_of(edition.delivered_at),
+        person=person.index,
+        account=person.accounts[platform],
+        act_id=None if act is None else act.act_id,
+        source_id=source_id,
+        version=edition.version,
+        delivered_at=edition.delivered_at,
+        body=body,
+        claimed_mg=claimed_mg,
+        note=edition.note,
+        trouble=trouble,
+        lines=lines,
+    )
+
+
 def draw_skew(rng: np.random.Generator, *, spread_s: float, limit_s: int) -> timedelta:
     """Return by how much a platform's clock is off for one record, in whole seconds."""
     return timedelta(seconds=int(min(max(rng.normal(0, spread_s), -limit_s), limit_s)))

@@ -20,6 +20,7 @@ from hub.sandbox.telling.report import (
     draw_editions,
     is_open,
     json_text,
+    report_edition,
     voice_of,
 )
 from hub.sandbox.town import Town
@@ -127,20 +128,11 @@ def _report(
         ride = _Ride(into=ride.into, out=ride.out | {"deal_money": half}, bus=ride.bus)
     taps = [tap for tap in (ride.into, ride.out) if tap is not None]
     row = {"kind": "bus", "tap": ride.out} if ride.bus else {"kind": "metro", "in": ride.into, "out": ride.out}
-    return Report(
-        platform=SHENZHEN,
-        part=town.part_of(edition.delivered_at),
-        person=person.index,
-        account=person.accounts[SHENZHEN],
-        act_id=None if act is None else act.act_id,
+    return report_edition(
+        town, person, edition, platform=SHENZHEN, act=act, trouble=trouble,
         source_id="|".join((taps[-1]["card_no"], taps[-1]["deal_date"], taps[-1]["equ_no"])),
-        version=edition.version,
-        delivered_at=edition.delivered_at,
-        body=json_text(row),
-        note=edition.note,
-        trouble=trouble,
-        lines=tuple(json_text(tap) for tap in taps),
-    )
+        body=json_text(row), lines=tuple(json_text(tap) for tap in taps),
+    )  # fmt: skip
 
 
 def _well_inside(town: Town, offset: int) -> int:

@@ -1,0 +1,124 @@
+"""Corruptions of grams: entries, postings, decisions, events and reversals."""
+
+from tests_support.corruption import corruption, entry, side
+
+GRAMS = (
+    corruption(
+        "entries_sum_to_zero", "one side of an entry is changed",
+        "UPDATE posting SET mg = mg - 1 WHERE entry_id = :issue_9 AND line = 0",
+    ),
+    corruption("entries_have_two_sides", "an entry has no side", entry("hold", 1, "1")),
+    corruption("entries_have_two_sides", "an entry has one side", entry("hold", 1, "1"), side(0, ":li_held", "0")),
+    corruption("postings_are_placed", "a posting has no entry", side(0, ":li_held", "0", number=9001)),
+    corruption(
+        "postings_are_placed", "a posting has no window",
+        entry("hold", 1, "1"), side(0, ":li_held", "0"), side(1, ":li_held", "0", window=77),
+    ),
+    corruption(
+        "postings_are_placed", "a posting has no account",
+        entry("hold", 1, "1"), side(0, ":li_held", "0"), side(1, "7777", "0"),
+    ),
+    corruption(
+        "events_count_once", "a duplicate becomes counted",
+        "UPDATE decision SET verdict = 'counted' WHERE record_id = :record_9d",
+    ),
+    corruption(
+        "decisions_sum_to_events", "a decision counts more than its event",
+        "UPDATE decision SET counted_mg = counted_mg + 1 WHERE record_id = :record_9",
+    ),
+    corruption(
+        "decisions_sum_to_events", "a rejected record counts",
+        "UPDATE decision SET counted_mg = 1 WHERE record_id = :record_13",
+    ),
+    corruption(
+        "cleared_records_are_decided", "a decision is gone", "DELETE FROM decision WHERE record_id = :record_9d"
+    ),
+    corruption(
+        "cleared_records_are_decided", "a decision of a cleared window is provisional again",
+        "UPDATE decision SET provisional = (1 = 1) WHERE record_id = :record_9d",
+    ),
+    corruption(
+        "cleared_records_are_decided", "a decision is settled in the open window",
+        "UPDATE decision SET provisional = (1 = 0) WHERE record_id = :record_12",
+    ),
+    corruption(
+        "counted_events_are_issued", "the grams of an event were never issued",
+        "DELETE FROM posting WHERE entry_id = :issue_9", "DELETE FROM journal_entry WHERE entry_id = :issue_9",
+    ),
+    corruption(
+        "counted_events_are_issued", "an event issued twice its grams",
+        "UPDATE posting SET mg = mg * 2 WHERE entry_id = :issue_9",
+    ),
+    corruption(
+        "counted_events_are_issued", "an event issued its grams to somebody else",
+        "UPDATE posting SET account_id = :wang_pending WHERE entry_id = :issue_9 AND line = 1",
+    ),
+    corruption(
+        "counted_events_are_issued", "an event issued its grams for another day",
+        "UPDATE posting SET vintage = 20261120 WHERE entry_id = :issue_9",
+    ),
+    corruption(
+        "counted_events_are_issued", "an event issued its grams once more",
+        entry("issue", 2, ":record_9"), side(0, ":activity", "-:mg_9"), side(1, ":li_held", ":mg_9"),
+    ),
+    corruption(
+        "counted_events_are_issued", "grams are issued without an event",
+        entry("issue", 3, "123456"), side(0, ":activity", "-5"), side(1, ":li_held", "5"),
+    ),
+    corruption(
+        "only_events_make_grams", "a hold makes grams",
+        entry("hold", 1, "1"), side(0, ":activity", "-5"), side(1, ":li_held", "5"),
+    ),
+    corruption(
+        "only_events_make_grams", "a hold gives one person's grams to another",
+        entry("hold", 1, "1"), side(0, ":wang_held", "-5"), side(1, ":li_held", "5"),
+    ),
+    corruption(
+        "no_two_acts_at_once", "one ride is moved into another",
+        "UPDATE event SET start_us = :start_1 + 60000000, end_us = :end_1 + 60000000 WHERE event_id = :record_2",
+    ),
+    corruption(
+        "balances_are_not_negative", "more is held than was pending",
+        entry("hold", 1, "1"), side(0, ":li_pending", "-99999999", window=3, vintage=20261119),
+        side(1, ":li_held", "99999999", window=3, vintage=20261119),
+    ),
+    corruption(
+        "used_within_held", "what was never held is redeemed",
+        "INSERT INTO account (account_id, kind, subject_id) VALUES (9000, 'redeemed', :li)",
+        entry("redeem", 1, "1"), side(0, ":li_pending", "-5", window=3, vintage=20261119),
+        side(1, "9000", "5", window=3, vintage=20261119),
+    ),
+    corruption(
+        "used_within_held", "there is an account of an unknown kind",
+        "INSERT INTO account (account_id, kind, subject_id) VALUES (9000, 'gold', :li)",
+    ),
+    corruption(
+        "reversals_name_an_issue", "a reversal names a hold",
+        "UPDATE journal_entry SET reverses = :hold_li WHERE entry_id = :reversal_3",
+    ),
+    corruption(
+        "reversals_name_an_issue", "a reversal names nothing",
+        "UPDATE journal_entry SET reverses = NULL WHERE entry_id = :reversal_3",
+    ),
+    corruption(
+        "reversals_name_an_issue", "a hold names an issue",
+        "UPDATE journal_entry SET reverses = :issue_9 WHERE entry_id = :hold_li",
+    ),
+    corruption(
+        "reversals_within_their_issue", "an issue is reversed once more",
+        entry("reverse", 3, ":record_3", ":issue_3"), side(0, ":wang_held", "-1"), side(1, ":activity", "1"),
+    ),
+    corruption(
+        "reversals_within_their_issue", "a reversal takes another person's grams",
+        "UPDATE posting SET account_id = :li_held WHERE entry_id = :reversal_3 AND line = 0",
+    ),
+    corruption(
+        "reversed_events_have_reversals", "a cancelled event counts again",
+        "DELETE FROM event_reversal WHERE event_id = :record_3",
+    ),
+    corruption(
+        "reversed_events_have_reversals", "an event stops counting and keeps its grams",
+        "INSERT INTO event_reversal (event_id, by_record_id, window_id, reason) "
+        "VALUES (:record_2, :record_9, 3, 'forged')",
+    ),
+)  # fmt: skip
