@@ -26,7 +26,7 @@ from consent.grants import (
     request_grant,
 )
 from consent.keyring import token_hash
-from consent.pushed import Pushed, use_up
+from consent.pushed import Asked, Pushed, use_up
 from consent.tables import AuthorizationCode
 from consent.terms import Assurance, GrantTerms, Sensitive, rarest, sensitive_classes
 from consent.tokens import end_tokens_of_grant, new_token
@@ -58,12 +58,8 @@ def approve(
     Raises:
         DecisionRefused: nothing is changed then, if the caller rolls back.
     """
-    details = narrowed(pushed.details, decision)
-    # The page shows details and not scopes: a scope is given only if a detail that was said yes to speaks of it.
-    actions = frozenset[str]().union(*(one.actions for one in details))
-    pushed = replace(pushed, scope=" ".join(word for word in pushed.scope.split() if SCOPES[word] in actions))
-    if not pushed.scope:
-        raise DecisionRefused("nothing is left to allow")
+    details, scope = agreed_to(pushed, decision)
+    pushed = replace(pushed, scope=scope)
     if not use_up(session, pushed, now):
         raise DecisionRefused("this request has been decided")
     grant, changes = _record(session, pushed, decision, details, now)
@@ -83,14 +79,34 @@ def refuse(
     session: Session, pushed: Pushed, decision: Decision, *, issuer: str, now: datetime
 ) -> tuple[str, list[Change]]:
     """Record the refusal and return the address that tells the client."""
+    return deny(session, pushed, issuer=issuer, now=now), record_refusal(session, pushed, decision, now)
+
+
+def record_refusal(session: Session, asked: Asked, decision: Decision, now: datetime) -> list[Change]:
+    """Put the no on record; what was refused is what was asked for, with every sensitive class that it touches."""
+    everything = sensitive_classes(word for one in asked.details for word in one.behaviours)
+    terms = _terms(asked, replace(decision, agreed=everything), asked.details)
+    grant, requested = request_grant(session, subject_id=decision.subject_id, terms=terms, now=now)
+    _, refused = refuse_grant(session, grant_id=grant.grant_id, subject_id=decision.subject_id, now=now)
+    return [requested, refused]
+
+
+def deny(session: Session, pushed: Pushed, *, issuer: str, now: datetime) -> str:
+    """Tell the client of a no that is on record already. Raises DecisionRefused."""
     if not use_up(session, pushed, now):
         raise DecisionRefused("this request has been decided")
-    # What was refused is what was asked for: with every sensitive class that it touches.
-    everything = sensitive_classes(word for one in pushed.details for word in one.behaviours)
-    terms = _terms(pushed, replace(decision, agreed=everything), pushed.details)
-    grant, asked = request_grant(session, subject_id=decision.subject_id, terms=terms, now=now)
-    _, refused = refuse_grant(session, grant_id=grant.grant_id, subject_id=decision.subject_id, now=now)
-    return answer_address(pushed, issuer=issuer, error="access_denied"), [asked, refused]
+    return answer_address(pushed, issuer=issuer, error="access_denied")
+
+
+def agreed_to(asked: Asked, decision: Decision) -> tuple[tuple[Detail, ...], str]:
+    """What is left of the details and scopes. Raises DecisionRefused where that is nothing."""
+    details = narrowed(asked.details, decision)
+    # The page shows details and not scopes: a scope is given only if a detail that was said yes to speaks of it.
+    actions = frozenset[str]().union(*(one.actions for one in details))
+    scope = " ".join(word for word in asked.scope.split() if SCOPES[word] in actions)
+    if not scope:
+        raise DecisionRefused("nothing is left to allow")
+    return details, scope
 
 
 def answer_address(pushed: Pushed, *, issuer: str, **parameters: str) -> str:
@@ -149,10 +165,10 @@ def _merged(before: GrantTerms, added: GrantTerms, details: tuple[Detail, ...]) 
     )
 
 
-def _terms(pushed: Pushed, decision: Decision, details: tuple[Detail, ...]) -> GrantTerms:
+def _terms(asked: Asked, decision: Decision, details: tuple[Detail, ...]) -> GrantTerms:
     behaviours = _union(one.behaviours for one in details)
     return GrantTerms(
-        recipient=pushed.client.client_id,
+        recipient=asked.client.client_id,
         purposes=_union(one.purposes for one in details),
         behaviours=behaviours,
         platforms=_union(one.platforms for one in details),
@@ -163,8 +179,8 @@ def _terms(pushed: Pushed, decision: Decision, details: tuple[Detail, ...]) -> G
         sensitive=decision.agreed & sensitive_classes(behaviours),
         frequency=rarest(one.frequency for one in details),
         purpose_text="\n".join(dict.fromkeys(one.purpose for one in details if one.purpose)),
-        client_id=pushed.client.client_id,
-        scope=pushed.scope,
+        client_id=asked.client.client_id,
+        scope=asked.scope,
         details=dump_details(details),
     )
 

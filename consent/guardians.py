@@ -65,6 +65,13 @@ def require_decider(session: Session, *, subject_id: int, assurance: Assurance, 
         raise GuardianNeeded("only the guardian can allow this")
 
 
+def find_guardian(session: Session, *, subject_id: int) -> int | None:
+    """Who decides for a child; None if nobody does, or who did has been erased."""
+    person = session.get(Person, subject_id)
+    guardian = None if person is None or person.guardian_id is None else session.get(Person, person.guardian_id)
+    return None if guardian is None or guardian.erased_at is not None else guardian.subject_id
+
+
 def load_wards(session: Session, *, guardian_id: int, now: datetime) -> list[Person]:
     """The children in a person's care today, by name."""
     query = select(Person).where(

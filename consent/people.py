@@ -76,6 +76,19 @@ def add_person(
     return person
 
 
+def set_guardian(session: Session, *, username: str, guardian: str | None, now: datetime) -> None:
+    """Say who decides for a child from now on, or that nobody does; the operator has verified that they may.
+
+    Raises:
+        PersonRefused: there is no such child, or nobody can be that guardian.
+    """
+    person = _find_person(session, username)
+    if person is None or not is_guarded(person, now):
+        raise PersonRefused("There is no child under 14 of that name.")
+    person.guardian_id = None if guardian is None else _require_guardian(session, guardian, person.guarded_until, now)
+    session.flush()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownPassword:
     """Whose password it is, and what it is checked against."""

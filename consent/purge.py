@@ -15,6 +15,7 @@ from consent.signin_tables import PasskeyChallenge
 from consent.tables import (
     AccessToken,
     AuthorizationCode,
+    GuardianRequest,
     LinkAttempt,
     ParRequest,
     RefreshToken,
@@ -30,6 +31,12 @@ def purge_ended(session: Session, *, now: datetime, limit: int = 1000) -> dict[s
     ended: list[tuple[type[SQLModel], Mapped[str], Mapped[Any], timedelta]] = [
         (AccessToken, col(AccessToken.token_hash), col(AccessToken.expires_at), at_once),
         (AuthorizationCode, col(AuthorizationCode.code_hash), col(AuthorizationCode.expires_at), day),  # replays
+        (
+            GuardianRequest,
+            col(GuardianRequest.request_id),
+            col(GuardianRequest.expires_at),
+            at_once,
+        ),  # a used yes stays
         (LinkAttempt, col(LinkAttempt.state_hash), col(LinkAttempt.expires_at), at_once),
         (ParRequest, col(ParRequest.request_hash), col(ParRequest.expires_at), at_once),
         (PasskeyChallenge, col(PasskeyChallenge.session_hash), col(PasskeyChallenge.expires_at), at_once),

@@ -91,6 +91,41 @@ class ParRequest(SQLModel, table=True):
     used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class GuardianRequest(SQLModel, table=True):
+    """What a client asks of a child, put to the guardian: no answer yet, a yes that waits for the child, or a no.
+
+    A yes is used up by the grant that it gives; that row has no end any more and is the record of who decided.
+    """
+
+    __tablename__ = "guardian_request"
+    __table_args__ = (
+        # A client asks the guardian of one child for one thing at a time.
+        Index(
+            "uq_guardian_request_waiting",
+            "subject_id",
+            "client_id",
+            unique=True,
+            sqlite_where=text("decided_at IS NULL"),
+            postgresql_where=text("decided_at IS NULL"),
+        ),
+    )
+
+    request_id: str = Field(primary_key=True, max_length=32)
+    subject_id: int = Field(sa_type=BigInteger, index=True, foreign_key="person.subject_id", description="the child")
+    client_id: str = Field(max_length=64, foreign_key="oauth_client.client_id")
+    digest: str = Field(max_length=64, description="of what was asked, as the client wrote it")
+    asked: str = Field(sa_type=Text, description="what was asked, as the guardian is shown it")
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
+    guardian_id: int | None = Field(default=None, sa_type=BigInteger, description="who decided")
+    decided_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    answer: str | None = Field(default=None, max_length=16)
+    agreed: str = Field(default="{}", sa_type=Text, description="what the yes was to, and the notice that was read")
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    grant_id: str | None = Field(default=None, max_length=32, index=True)
+    grant_version: int | None = None
+
+
 class AuthorizationCode(SQLModel, table=True):
     """A one-time code. A used one stays until it expires, so that a replay is recognised and answered by revocation."""
 

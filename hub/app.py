@@ -14,12 +14,14 @@ from hub.api.doors import doors_router
 from hub.api.mine import mine_router
 from hub.api.operation import operation_router
 from hub.api.problems import tell_problems
+from hub.api.standards import standards_router
 from hub.api.statements import statements_router
 from hub.changes import log_consent_change
 from hub.context import Hub
 from hub.log.routes import build_log_router
 from hub.portal.authorize import authorize_router
 from hub.portal.care import care_router
+from hub.portal.care_requests import care_requests_router
 from hub.portal.consents import consents_router
 from hub.portal.data import data_router
 from hub.portal.links import links_router
@@ -86,10 +88,12 @@ def create_app(hub: Hub) -> FastAPI:
     app.include_router(mine_router(hub, gate))
     app.include_router(authorize_router(hub, gate.authority))
     app.include_router(operation_router(hub))
+    app.include_router(standards_router(hub))
     app.include_router(links_router(hub))
     app.include_router(consents_router(hub))
     app.include_router(data_router(hub))
     app.include_router(care_router(hub))
+    app.include_router(care_requests_router(hub))
     app.include_router(pages_router(hub))
     app.include_router(signin_router(hub))
     app.include_router(stepup_router(hub))

@@ -69,7 +69,10 @@ def decisions_have_receipts(books: Books) -> Finding:
 
 
 def guardians_spoke_for_children(books: Books) -> Finding:
-    """Look for versions that came into force before their person was 14 and were not given by the guardian."""
+    """Look for versions that came into force before their person was 14 and were not given by the guardian.
+
+    For what a client asked, who that was stands in the request that was used up by it.
+    """
     wrong, versions = Offenders(), 0
     for grant, version, assurance, created_us, until in books.rows(
         f"SELECT v.grant_id, v.version, v.assurance, {books.micros('v.created_at')}, p.guarded_until "
@@ -79,6 +82,16 @@ def guardians_spoke_for_children(books: Books) -> Finding:
         versions += 1
         if assurance != "guardian" and created_us < _begin_us(until):
             wrong.add(f"version {version} of grant {grant} was not given by the guardian")
+    for grant, version in books.rows(
+        "SELECT v.grant_id, v.version FROM grant_version v JOIN person p ON p.subject_id = v.subject_id "
+        "LEFT JOIN guardian_request q ON q.grant_id = v.grant_id AND q.grant_version = v.version "
+        "AND q.subject_id = v.subject_id AND q.client_id = v.client_id AND q.answer = 'approved' "
+        "AND q.decided_at <= v.created_at AND q.guardian_id IS NOT NULL AND q.guardian_id <> v.subject_id "
+        "WHERE v.client_id IS NOT NULL AND v.state = 'active' AND v.assurance = 'guardian' "
+        "AND v.reason IN ('given', 'amended') AND p.erased_at IS NULL AND q.request_id IS NULL "
+        "ORDER BY v.grant_id, v.version"
+    ):
+        wrong.add(f"version {version} of grant {grant} has no guardian who decided on what its client asked")
     return Finding(figure=f"{versions:,} versions in force of people who are or were under 14", wrong=wrong)
 
 

@@ -12,7 +12,7 @@ from connectors.base import Transport
 from connectors.registry import KINDS
 from consent.clients import RegistrationRefused, register_client
 from consent.keyring import KeyRingError
-from consent.people import PersonRefused, add_person
+from consent.people import PersonRefused, add_person, set_guardian
 from consent.platform_pins import pin_anew
 from consent.platforms import client_jwks
 from consent.webhook_secrets import webhook_secret
@@ -186,6 +186,22 @@ def add_individual(
         except PersonRefused as refused:
             raise UsageProblem(str(refused)) from None
     out.print(f"{name}: created")
+
+
+@people.command("guardian")
+def change_guardian(
+    name: Annotated[str, typer.Argument(help="The child.")],
+    guardian: Annotated[
+        str | None, typer.Argument(help="Who decides from now on; verify that they may. Nobody if left out.")
+    ] = None,
+) -> None:
+    """Say who decides for a child under 14. What the one before allowed and was not used yet is worth nothing then."""
+    with opened_hub() as hub, writing(hub.engine) as session:
+        try:
+            set_guardian(session, username=name, guardian=guardian, now=hub.clock())
+        except PersonRefused as refused:
+            raise UsageProblem(str(refused)) from None
+    out.print(f"{name}: {'has no guardian' if guardian is None else f'is in the care of {guardian}'}")
 
 
 def _read(file: Path) -> str:

@@ -9,15 +9,12 @@ here with somebody else's account sees it before anything is linked (session fix
 For a child under 14 the guardian answers on another page (care.py); the child's own way begins once that yes is there.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from connectors.base import ConnectorError, DeviceLink, Transport
 from consent.authorization_request import request_address
@@ -25,33 +22,30 @@ from consent.care import complete_ward_link, find_given
 from consent.grants import Grant, IllegalTransition
 from consent.guardians import GuardianNeeded, is_child
 from consent.links import AlreadyLinked, load_links
-from consent.notices import Notice, fill_in
 from consent.platform_client import LinkRefused, complete_link, exchange_code, start_link, take_attempt
 from consent.platform_pins import trusted_metadata
 from consent.platforms import PlatformBusy, PlatformRefused, client_jwks
-from consent.sessions import CsrfRefused
-from consent.terms import GrantTerms, sensitive_classes
+from consent.terms import GrantTerms
 from consent.withdraw import withdraw_grant
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.errors import NotFound
 from hub.participants import Platform, Status, load_participants, open_platform, require_participant
 from hub.portal.asking import (
-    LANGUAGE,
     NOTICE,
     TICKED,
     agreed_classes,
     assurance_of,
     box_name,
     link_values,
-    preferred_language,
     show_question,
     shown_notice,
 )
-from hub.portal.browser import Visit, go, page, read_form, require_own_form, visit
+from hub.portal.browser import Visit, go, page, visit
 from hub.portal.cards import load_cards, load_name
 from hub.portal.consent_acts import ask_guardian, log_changes, refuse
-from hub.portal.terms import LINK, agreed_terms, asked_terms
+from hub.portal.platform_forms import post_form, stop, suspended, told_terms, unknown
+from hub.portal.terms import LINK, agreed_terms
 from hub.portal.waiting import Waiting, forget_waiting, keep_waiting, load_waiting
 from hub.sync.cursors import ensure_state
 from hub.sync.outward import platform_config, platform_http
@@ -59,7 +53,7 @@ from hub.sync.transactions import transactions_of
 
 log = structlog.get_logger(__name__)
 
-Handler = Callable[[Hub, Visit, Platform, dict[str, str]], Response]
+HOME = "/links"
 
 
 def links_router(hub: Hub) -> APIRouter:
@@ -78,7 +72,7 @@ def links_router(hub: Hub) -> APIRouter:
         """Take the platform's answer. Parameters that come twice make it unusable."""
         current = visit(hub, request)
         if current is None or current.subject_id is None:
-            return _stop("Sign in first", "Sign in here, then start linking again.", "/signin", status=401)
+            return stop("Sign in first", "Sign in here, then start linking again.", "/signin", status=401)
         pairs = request.query_params.multi_items()
         answer = dict(pairs) if len(dict(pairs)) == len(pairs) else {}
         return _callback(hub, current, platform_id, answer)
@@ -90,43 +84,17 @@ def links_router(hub: Hub) -> APIRouter:
             require_participant(session, platform_id)
         return JSONResponse(client_jwks(hub.ring, platform_id), headers={"cache-control": "public, max-age=300"})
 
-    def post(path: str, handler: Handler) -> None:
-        async def endpoint(request: Request, platform_id: str) -> Response:
-            form = await read_form(request)
-            return await run_in_threadpool(_checked, hub, request, platform_id, form, handler)
-
-        router.add_api_route(path, endpoint, methods=["POST"])
-
-    post("/links/callback/{platform_id}", _device_code)
-    post("/links/{platform_id}", _ask)
-    post("/links/{platform_id}/decide", _decide)
-    post("/links/{platform_id}/confirm", _confirm)
-    post("/links/{platform_id}/revoke", _revoke)
+    post_form(router, hub, "/links/callback/{platform_id}", _device_code, back=HOME)
+    post_form(router, hub, "/links/{platform_id}", _ask, back=HOME)
+    post_form(router, hub, "/links/{platform_id}/decide", _decide, back=HOME)
+    post_form(router, hub, "/links/{platform_id}/confirm", _confirm, back=HOME)
+    post_form(router, hub, "/links/{platform_id}/revoke", _revoke, back=HOME, ends=True)
     return router
-
-
-def _checked(hub: Hub, request: Request, platform_id: str, form: dict[str, str], handler: Handler) -> Response:
-    current = visit(hub, request)
-    if current is None or current.subject_id is None:
-        return go("/signin")
-    try:
-        require_own_form(hub, request, current, form)
-        with reading(hub.engine) as session:
-            platform = open_platform(session, hub.ring, platform_id)
-    except CsrfRefused:
-        return _stop("Not sent", "Please send the form from this hub's own page.", "/links", status=403)
-    except NotFound:
-        return _unknown()
-    # Withdrawing is never refused: a suspension is the platform's trouble and not the person's.
-    if platform.status is not Status.ACTIVE and handler is not _revoke:
-        return _suspended()
-    form.setdefault(LANGUAGE, preferred_language(request))
-    return handler(hub, current, platform, form)
 
 
 def _ask(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) -> Response:
     notice = shown_notice(form, LINK)
-    terms = _asked(hub, platform, notice)
+    terms = told_terms(hub, platform, notice)
     given = _guardian(hub, current, platform)
     if given is GuardianNeeded:
         ask_guardian(hub, _person(current), terms, platform=platform.platform_id)
@@ -148,9 +116,9 @@ def _decide(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) 
     """Silence is a no: whatever is not the clear yes of the page's own button is recorded as a refusal."""
     if form.get("decision") != "approve":
         if not isinstance(_guardian(hub, current, platform), Grant):  # a child that leaves it has refused nothing
-            asked = _asked(hub, platform, shown_notice(form, LINK))
+            asked = told_terms(hub, platform, shown_notice(form, LINK))
             refuse(hub, _person(current), asked, platform=platform.platform_id)
-        return go("/links")
+        return go(HOME)
     terms = _terms(hub, current, platform, form)
     if isinstance(terms, Response):
         return terms
@@ -179,9 +147,9 @@ def _callback(hub: Hub, current: Visit, platform_id: str, answer: dict[str, str]
         with reading(hub.engine) as session:
             platform = open_platform(session, hub.ring, platform_id)
     except NotFound:
-        return _unknown()
+        return unknown(HOME)
     if platform.status is not Status.ACTIVE:
-        return _suspended()
+        return suspended(HOME)
     if platform.document.oauth is None:
         return _refused()
     config = platform_config(hub, platform)
@@ -245,10 +213,8 @@ def _confirm(hub: Hub, current: Visit, platform: Platform, form: dict[str, str])
     except GuardianNeeded:
         return _for_the_guardian()
     except AlreadyLinked:
-        return _stop(
-            "Already linked", "That platform account belongs to another Tanlian account.", "/links", status=409
-        )
-    return go("/links")
+        return stop("Already linked", "That platform account belongs to another Tanlian account.", HOME, status=409)
+    return go(HOME)
 
 
 def _revoke(hub: Hub, current: Visit, platform: Platform, _form: dict[str, str]) -> Response:
@@ -265,7 +231,7 @@ def _revoke(hub: Hub, current: Visit, platform: Platform, _form: dict[str, str])
             except IllegalTransition:
                 continue  # withdrawn in another window of the browser meanwhile: nothing is left to end
             log_changes(hub, session, changes, now)
-    return go("/links")
+    return go(HOME)
 
 
 def _open(hub: Hub, session: Session, current: Visit, waiting: Waiting, now: datetime) -> str:
@@ -281,13 +247,6 @@ def _open(hub: Hub, session: Session, current: Visit, waiting: Waiting, now: dat
     return link.link_id
 
 
-def _asked(hub: Hub, platform: Platform, notice: Notice) -> GrantTerms:
-    """Return what the page asks for, with the words in which it says what will be done."""
-    asked = asked_terms(platform, hub.clock(), look_back=hub.settings.consent_look_back, notice=notice)
-    told = fill_in(notice, link_values(platform, asked, notice.language), classes=sensitive_classes(asked.behaviours))
-    return replace(asked, purpose_text=told.points[0][1])
-
-
 def _terms(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) -> GrantTerms | Response:
     """Return what the person said yes to; a page instead where nothing is left of it, or where it is not theirs to say."""
     given = _guardian(hub, current, platform)
@@ -295,15 +254,15 @@ def _terms(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) -
         return given.terms
     if given is GuardianNeeded:
         return _for_the_guardian()
-    asked = _asked(hub, platform, shown_notice(form, LINK))
+    asked = told_terms(hub, platform, shown_notice(form, LINK))
     terms = agreed_terms(asked, agreed_classes(form))
     if terms.behaviours:
         return terms
     refuse(hub, _person(current), asked, platform=platform.platform_id)
-    return _stop(
+    return stop(
         "Nothing was linked",
         "All that this platform reports is sensitive, and you ticked none of it. Nothing was linked and nothing is read.",
-        "/links",
+        HOME,
         status=200,
     )
 
@@ -337,29 +296,21 @@ def _policy(platform_origin: str) -> str:
     )
 
 
-def _unknown() -> Response:
-    return _stop("No such platform", "This platform has not joined the hub.", "/links", status=404)
-
-
-def _suspended() -> Response:
-    return _stop("Not now", "This platform is suspended. Try again later.", "/links", status=409)
-
-
 def _for_the_guardian() -> Response:
-    return _stop(
+    return stop(
         "Your guardian decides",
         "You are under 14, so your guardian has to allow this first. They find it under “People in my care” after "
         "signing in. Nothing was linked.",
-        "/links",
+        HOME,
         status=403,
     )
 
 
 def _refused() -> Response:
-    return _stop(
+    return stop(
         "Not linked",
         "The platform's answer did not fit. Nothing was linked; you can start again.",
-        "/links",
+        HOME,
         status=400,
     )
 
@@ -367,12 +318,4 @@ def _refused() -> Response:
 def _away(platform: Platform, failure: Exception) -> Response:
     """Tell the person to try later, and the operator why: none of these texts holds anything of the person's."""
     log.warning("platform_unusable", platform=platform.platform_id, failure=type(failure).__name__, reason=str(failure))
-    return _stop(
-        "Not linked", "The platform does not answer as it should. Try again in some minutes.", "/links", status=502
-    )
-
-
-def _stop(heading: str, message: str, back: str, *, status: int) -> Response:
-    return page(
-        "message.html", status=status, signed_in=False, heading=heading, message=message, back=back, back_text="Back"
-    )
+    return stop("Not linked", "The platform does not answer as it should. Try again in some minutes.", HOME, status=502)

@@ -119,13 +119,7 @@ def load_my_consents(
 ) -> MyConsents:
     """Load the page of one person."""
     histories = _histories(session, subject_id)
-    receipts = _receipts(session, subject_id)
-    used = _used(session, subject_id)
-    names = {one.participant_id: f"{one.name_zh} {one.name_en}" for one in participants}
-    views = [
-        _view(session, history, receipts=receipts, used=used.get(history[-1].grant_id), names=names, now=now)
-        for history in histories
-    ]
+    views = _views(session, subject_id, histories, participants, now)
     asked = {
         platform
         for history in histories
@@ -137,6 +131,14 @@ def load_my_consents(
         over=tuple(view for view in views if not view.is_open),
         never_asked=tuple(one for one in participants if one.participant_id not in asked),
     )
+
+
+def load_client_consents(
+    session: Session, subject_id: int, participants: list[Participant], *, now: datetime
+) -> tuple[ConsentView, ...]:
+    """Load what OAuth clients may do with a person's account, and nothing that is over."""
+    mine = [history for history in _histories(session, subject_id) if history[-1].terms.client_id is not None]
+    return tuple(view for view in _views(session, subject_id, mine, participants, now) if view.is_open)
 
 
 def count_ending(session: Session, subject_id: int, *, now: datetime) -> int:
@@ -158,6 +160,18 @@ def recipient_words(session: Session, terms: GrantTerms) -> str:
 def purpose_words(terms: GrantTerms) -> str:
     """Return the purposes in the words of the dictionary."""
     return ", ".join(PURPOSES[one] for one in Purpose if one in terms.purposes)
+
+
+def _views(
+    session: Session, subject_id: int, histories: list[list[Grant]], participants: list[Participant], now: datetime
+) -> list[ConsentView]:
+    receipts = _receipts(session, subject_id)
+    used = _used(session, subject_id)
+    names = {one.participant_id: f"{one.name_zh} {one.name_en}" for one in participants}
+    return [
+        _view(session, history, receipts=receipts, used=used.get(history[-1].grant_id), names=names, now=now)
+        for history in histories
+    ]
 
 
 def _view(

@@ -17,6 +17,7 @@ PAGES = (
     "/consents",
     "/receipts/",
     "/care",
+    "/care/requests/",
     "/data",
     "/data/erase",
 )

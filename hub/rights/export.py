@@ -7,14 +7,14 @@ from typing import IO, Any
 
 from sqlalchemy import inspect, select, text
 from sqlalchemy.orm import Session
-from sqlmodel import col
+from sqlmodel import SQLModel
 
 from consent.guardians import load_birth_date
 from consent.links import load_links, open_access
 from consent.passkeys import Owner, load_passkeys
 from consent.people import load_person
 from consent.receipts import load_receipts
-from consent.tables import GrantVersion, Link
+from consent.tables import GrantVersion, GuardianRequest, Link
 from consent.vault import load_vault
 from hub.clock import from_micros
 from hub.context import Hub
@@ -57,7 +57,8 @@ def export_person(hub: Hub, subject_id: int, target: IO[bytes]) -> None:
         profile = _profile(session, hub, subject_id)
         sections: dict[str, list[dict[str, Any]]] = {
             "links": list(_links(session, hub, subject_id)),
-            "consents": list(_consents(session, subject_id)),
+            "consents": list(_whole(session, GrantVersion, subject_id, "grant_id", "version")),
+            "guardian_requests": list(_whole(session, GuardianRequest, subject_id, "created_at", "request_id")),
             "receipts": [
                 {"receipt_id": one.receipt_id, "grant_id": one.grant_id, "version": one.version,
                  "created_at": one.created_at, "statement": one.jws}
@@ -100,12 +101,12 @@ def _account(session: Session, hub: Hub, link: Link) -> str:
     return open_access(session, hub.ring, link).account
 
 
-def _consents(session: Session, subject_id: int) -> Iterator[dict[str, Any]]:
-    """Every version of every grant, with all that it says."""
-    wanted = select(GrantVersion).where(col(GrantVersion.subject_id) == subject_id)
-    names = [one.key for one in inspect(GrantVersion).column_attrs if one.key != "subject_id"]
-    for version in session.scalars(wanted.order_by(col(GrantVersion.grant_id), col(GrantVersion.version))):
-        yield {name: _parsed(getattr(version, name)) for name in names}
+def _whole(session: Session, table: type[SQLModel], subject_id: int, *order: str) -> Iterator[dict[str, Any]]:
+    """The person's rows of a table, with all that they say: every version of a consent, what a guardian was asked."""
+    names = [one.key for one in inspect(table).column_attrs if one.key != "subject_id"]
+    wanted = select(table).where(text("subject_id = :s")).order_by(*(getattr(table, name) for name in order))
+    for row in session.scalars(wanted, {"s": subject_id}):
+        yield {name: _parsed(getattr(row, name)) for name in names}
 
 
 def _sources(session: Session, hub: Hub, subject_id: int) -> Iterator[dict[str, Any]]:

@@ -59,6 +59,8 @@ HOLDINGS = (
     Holding(table="refresh_token", what="tokens that renew those", fate=Fate.DELETED, why=""),
     Holding(table="authorization_code", what="authorizations under way", fate=Fate.DELETED, why=""),
     Holding(table="link_attempt", what="linkings under way", fate=Fate.DELETED, why=""),
+    Holding(table="guardian_request", what="what was asked of your guardian for you, and the answers", fate=Fate.DELETED,
+            why=""),
 )  # fmt: skip
 
 # What stays and has no person in it at all; for the page that explains it.

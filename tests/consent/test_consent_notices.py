@@ -28,6 +28,8 @@ SHOWN = {
     "renew-1.zh-CN.toml": "afb0153d2452b447489b88693d0dcdf33b92f536185a3131b3cbba744403710e",
     "share-1.en.toml": "1dbe1c233bad2c56335548cd4d07dcdbe3e24de9978f91972445f470eb659962",
     "share-1.zh-CN.toml": "053e4a2141cb2bae803b4936688b1c0dbb5944b7cedfff84f80202d0b43deb3f",
+    "ward-1.en.toml": "9dd299badc2593d71f06e55251f2117991c0b791eb8bbf6af0a08f21857aff8e",
+    "ward-1.zh-CN.toml": "7c7bfdf38aa6505ff05912317846c060d3f37a8093ee1ff7e8d46ec97813c316",
 }
 PATHS = sorted(FILES.glob("*.toml"))
 NAMES = sorted({path.name.split("-")[0] for path in PATHS})

@@ -1,6 +1,7 @@
 """A client asks a child: the guardian answers in their own time, and the child's next try completes; both can withdraw."""
 
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 
 import pytest
 from tests_support.family import BIKE, FOOD, NOW, PAGE, Family, address, told
@@ -16,6 +17,8 @@ from consent.receipts import load_receipts, verify_receipt
 from hub.audit import audit, format_report
 from hub.context import Hub
 from hub.db import reading, writing
+from hub.rights.archive import verify_archive
+from hub.rights.export import export_person
 
 VERSIONS = "SELECT version, state, reason, assurance FROM grant_version ORDER BY created_at, grant_id, version"
 BIRTHDAY = datetime(2027, 4, 30, 16, tzinfo=UTC)
@@ -72,6 +75,12 @@ def test_a_child_has_the_guardian_asked_and_the_next_try_completes(family: Famil
     claims = verify_receipt(receipt.jws, server_jwks(family.hub.ring))
     assert claims["pii_processing"]["lawful_basis"] == "guardian_consent"
     assert claims["pii_processing"]["privacy_notice"]["sha256"] == current_notice("ward", "en").sha256
+    copy = BytesIO()
+    export_person(family.hub, subject, copy)
+    account = verify_archive(BytesIO(copy.getvalue()), server_jwks(family.hub.ring))
+    assert [(asked["answer"], asked["grant_id"]) for asked in account["guardian_requests"]] == [
+        ("approved", given.document["grant_id"])
+    ]
     assert audit(family.hub).holds, format_report(audit(family.hub))
 
 
