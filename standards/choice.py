@@ -17,11 +17,9 @@ from standards.factors import load_factors
 from standards.measure import Measure, parse_measure
 from standards.published import load_grid_factors, load_reference_values
 from standards.regions import COUNTRY, Place
-from standards.schema import Role
 
 # What a figure presumes about the record: that somebody besides the person saw the act, or not.
 WITNESSED = frozenset({"operator-record", "meter-record", "uploaded-record"})
-WITNESSES = frozenset(Role) - {Role.SELF_REPORT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,7 @@ class Explanation:
             "method": self.method.id,
             "formula": self.method.formula.text,
             "boundary": self.method.boundary,
+            "assumption": self.method.assumption,
             "quantity": None if self.act.quantity_micro is None else format_micro(self.act.quantity_micro),
             "quantity_counted": format_micro(self.quantity_micro),
             "inputs": [
@@ -135,6 +136,8 @@ def explain(act: Act, methodology: Methodology | None = None) -> Explanation:
         bound = "never below zero" if steps[-1].value < 0 else f"at most {method.at_most_mg} mg per {unit}"
         steps.append(Step(expression=bound, value=exact, measure=MASS))
     amount = _amount(act, method, known, quantity)
+    if method.assumption is not None:
+        notes.append(f"an assumption of the hub's: {method.assumption}")
     if method.at_most_mg is not None:
         notes.append(f"{method.note} (at most {method.at_most_mg} mg per {unit})")
     counted = amount if act.claimed_mg is None else min(amount, act.claimed_mg)

@@ -54,6 +54,8 @@ class Method:
     """A rate that the formula's may not exceed, with its reason in `note`."""
     note: str | None
     boundary: str
+    assumption: str | None
+    """What the hub assumes in joining figures, if anything."""
     not_taken: tuple[NotTaken, ...]
 
     @property
@@ -65,7 +67,7 @@ class Method:
     def status(self) -> str:
         """How well its fallback is founded: published, derived, or hub-assumption if anything is assumed or recalled."""
         statuses = {choice.fallback.status for choice in self.inputs}
-        if statuses & {"hub-assumption", "unverified"}:
+        if self.assumption or statuses & {"hub-assumption", "unverified"}:
             return "hub-assumption"
         return "derived" if len(self.inputs) > 1 or "derived" in statuses else "published"
 
@@ -111,13 +113,18 @@ def methodology_versions() -> tuple[str, ...]:
     return tuple(sorted(versions, key=lambda version: [int(number) for number in re.findall(r"[0-9]+", version)]))
 
 
-@cache
 def load_methodology(version: str = CURRENT_METHODOLOGY) -> Methodology:
     """Return the methodology of this version.
 
     Raises:
         DataError: there is no such version, or its file breaks a rule.
     """
+    return _load_version(version)
+
+
+@cache
+def _load_version(version: str) -> Methodology:
+    # Beneath the default argument, so that the current version is one object whether it was named or not.
     if version not in methodology_versions():
         raise DataError(f"there is no methodology {version!r}; there are {', '.join(methodology_versions())}")
     methodology = parse_methodology(DATA / f"methodology-{version}.toml")
@@ -178,6 +185,7 @@ def _parse_method(row: Row, figures: Mapping[str, Figure]) -> Method:
         at_most_mg=at_most,
         note=note,
         boundary=row.text("boundary"),
+        assumption=row.text_or_none("assumption"),
         not_taken=tuple(_not_taken(inner, figures) for inner in row.inner_rows("not_taken")),
     )
     row.finish()

@@ -12,6 +12,7 @@ from standards.behaviours import load_behaviours
 from standards.datafile import DATA, Row, load_rows
 from standards.factors import DATED, load_sources, require_behaviour, require_unit
 from standards.measure import parse_measure
+from standards.regions import COUNTRY, GRID_AREAS, load_regions
 from standards.units import UnitError, exact_mass_mg, parse_decimal
 
 STATUSES = frozenset({"published", "derived", "unverified"})
@@ -111,7 +112,7 @@ def parse_grid_factors(file: Path) -> pl.DataFrame:
     rows = []
     seen: dict[tuple[str, int, str], int] = {}
     for row in load_rows(file, "grid"):
-        key = (row.text("region"), row.whole("year", minimum=2000), row.text("basis", GRID_BASES))
+        key = (row.text("region", _grid_places()), row.whole("year", minimum=2000), row.text("basis", GRID_BASES))
         if key in seen:
             raise row.error(f"repeats line {seen[key]}")
         seen[key] = row.line
@@ -127,6 +128,11 @@ def parse_grid_factors(file: Path) -> pl.DataFrame:
         row.finish()
         rows.append(values)
     return pl.DataFrame(rows, schema=GRID_SCHEMA)
+
+
+def _grid_places() -> frozenset[str]:
+    provinces = (str(code) for code in load_regions() if code % 10000 == 0)
+    return GRID_AREAS | {COUNTRY} | frozenset(provinces)
 
 
 def parse_reference_values(file: Path) -> pl.DataFrame:

@@ -26,13 +26,16 @@ CONTRACT = {
     "CLO-RECYCLE": (("kg",), None),
     "HOME-WASTESORT": (("kg",), None),
     "HOME-POWERSAVE": (("kWh",), None),
+    "HOME-HOTEL": (("order",), None),
+    "OFF-PAPERLESS": (("doc",), None),
+    "OFF-VMEETING": (("meeting",), None),
     "FIN-ECARD": (("once",), None),
     "FIN-ESTATEMENT": (("statement",), None),
     "FIN-BILLPAY": (("payment",), None),
 }
 COUNTABLE = {
     "MOB-BUS", "MOB-METRO", "MOB-NODRIVE", "FOOD-NOTABLEWARE", "FOOD-CLEANPLATE", "FOOD-OWNCUP", "USE-EWAYBILL",
-    "USE-CARTON", "FIN-ECARD", "FIN-ESTATEMENT", "FIN-BILLPAY",
+    "USE-CARTON", "FIN-ECARD", "FIN-ESTATEMENT", "FIN-BILLPAY", "HOME-HOTEL", "OFF-PAPERLESS", "OFF-VMEETING",
 }  # fmt: skip
 GOOD = """
 [[behaviour]]

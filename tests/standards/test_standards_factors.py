@@ -17,7 +17,7 @@ from standards.published import (
     parse_reference_values,
     parse_rewards,
 )
-from standards.quantify import amount_mg
+from standards.units import MICRO
 
 # (source and figure, issuer, behaviour, unit, quantity in millionths, milligrams)
 GOLDEN = [
@@ -88,7 +88,7 @@ def _rows(**equal: object) -> pl.DataFrame:
 )
 def test_golden_figure(issuer, behaviour, unit, quantity_micro, mg):
     row = _rows(issuer=issuer, behaviour=behaviour, unit=unit, status="published").row(0, named=True)
-    assert amount_mg(quantity_micro, row["amount_mg"], row["per"]) == mg
+    assert round(Fraction(quantity_micro * row["amount_mg"], row["per"] * MICRO)) == mg
 
 
 @pytest.mark.parametrize(("factor_id", "grams"), DERIVED.values(), ids=DERIVED.keys())
@@ -248,7 +248,9 @@ def test_rewards_are_kept_apart_from_grams():
     ],
 )
 def test_electricity_factors_are_those_of_the_notices(region, year, basis, mg):
-    assert load_grid_factors().filter(region=region, year=year, basis=basis)["mg_per_kwh"].to_list() == [mg]
+    rows = load_grid_factors().filter(region=region, year=year, basis=basis)
+    assert rows["mg_per_kwh"].to_list() == [mg]
+    assert rows["id"].to_list() == [f"grid-{region}-{year}-{basis}"]
 
 
 def test_what_was_only_recalled_is_marked_unverified_everywhere():
@@ -265,6 +267,11 @@ def test_what_was_only_recalled_is_marked_unverified_everywhere():
             parse_grid_factors,
             '[[grid]]\nregion="CN"\nyear=2022\nbasis="average"\nkg_per_kwh="0.5"\nsource="U"\nstatus="published"\n',
             "grid.toml:1: what has no source is unverified",
+        ),
+        (
+            parse_grid_factors,
+            '[[grid]]\nregion="nroth"\nyear=2022\nbasis="average"\nkg_per_kwh="0.5"\nsource="S73"\nstatus="published"\n',
+            "grid.toml:1: region is 'nroth', not one of",
         ),
         (
             parse_grid_factors,
@@ -286,6 +293,16 @@ def test_what_was_only_recalled_is_marked_unverified_everywhere():
             parse_reference_values,
             '[[reference]]\nid="x"\nvalue="one"\nunit="g"\nnote="n"\nsource="S4"\nstatus="published"\n',
             "grid.toml:1: value: not a decimal number",
+        ),
+        (
+            parse_reference_values,
+            '[[reference]]\nid="x"\nvalue="1"\nunit="g//km"\nnote="n"\nsource="S4"\nstatus="published"\n',
+            "grid.toml:1: unit: 'g//km' is not a unit such as g/km",
+        ),
+        (
+            parse_reference_values,
+            '[[reference]]\nid="x"\nvalue="1"\nunit="g"\nnote="n"\nsource="S4"\nstatus="published"\n' * 2,
+            "grid.toml:8: reference x occurs twice",
         ),
     ],
 )
