@@ -7,7 +7,6 @@ EdDSA, takes an array as audience, a life of ten years, and another client's `cl
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidClientError
@@ -18,9 +17,8 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import Key, KeySet
 from sqlalchemy.orm import Session
 
-from consent.batches import insert_once
 from consent.clients import ALGORITHM_OF_KEY, RegisteredClient
-from consent.tables import UsedJti
+from consent.deferred import use_up
 
 ALGORITHMS = ("ES256", "PS256", "EdDSA", "Ed25519")
 SKEW_S = 10  # FAPI 2.0 5.3.2.1-13: accept up to 10 s ahead, refuse over 60 s
@@ -97,12 +95,7 @@ class ClientAssertion(JWTBearerClientAssertion):  # type: ignore[misc]
     def validate_jti(self, claims: Mapping[str, Any], jti: str) -> bool:
         """The first to insert wins, over all workers; kept until the assertion could not be used anyway."""
         expires_at = self._now + timedelta(seconds=LONGEST_LIFE_S + 2 * SKEW_S)
-        row = {
-            "issuer": claims["sub"],
-            "jti_hash": sha256(jti.encode("utf-8", "surrogatepass")).hexdigest(),
-            "expires_at": expires_at,
-        }
-        return insert_once(self._session, UsedJti, row)
+        return use_up(self._session, claims["sub"], jti, expires_at=expires_at)
 
 
 def _candidates(keys: KeySet, headers: Mapping[str, Any]) -> list[Key]:

@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
+    CursorResult,
     Integer,
     Select,
     Text,
@@ -63,11 +66,34 @@ def load_columns(
     parameters: Mapping[str, Any] | None = None,
 ) -> list[tuple[Any, ...]]:
     """Run a query whose condition is `among`, and return its columns. Writes pending changes of the session first."""
-    session.flush()
-    ids = list(wanted) if dialect_of(session) == "postgresql" else json.dumps(list(wanted))
-    rows = session.connection().execute(query, {"wanted": ids, **(parameters or {})}).all()
+    rows = _run(session, query, wanted, parameters or {}).all()
     width = len(query.selected_columns)
     return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def load_array(
+    session: Session,
+    query: Query,
+    wanted: Sequence[int] | Sequence[str],
+    parameters: Mapping[str, Any],
+    fields: Sequence[tuple[str, DTypeLike]],
+) -> NDArray[np.void]:
+    """As load_columns, but one array with a field per column, for what has a line per person.
+
+    Each row is taken from the driver and let go: with 50,000 of them alive the garbage collector would walk through the
+    whole process again and again. The driver's values are taken as they are, so only for numbers, truths and texts.
+    """
+    with _run(session, query, wanted, parameters) as result:
+        rows: Any = result.cursor
+        return np.fromiter(rows, dtype=np.dtype(list(fields)))
+
+
+def _run(
+    session: Session, query: Query, wanted: Sequence[int] | Sequence[str], parameters: Mapping[str, Any]
+) -> CursorResult[Any]:
+    session.flush()
+    ids = list(wanted) if dialect_of(session) == "postgresql" else json.dumps(list(wanted))
+    return session.connection().execute(query, {"wanted": ids, **parameters})
 
 
 def insert_once(session: Session, table: type[SQLModel], values: Mapping[str, Any]) -> bool:
@@ -81,17 +107,26 @@ def insert_once(session: Session, table: type[SQLModel], values: Mapping[str, An
     )  # a row count is not told by every driver
 
 
-def insert(session: Session, table: type[SQLModel], values: Mapping[str, Any]) -> None:
-    """Insert one row, past the unit of work: for rows that nobody looks at again in this transaction."""
-    session.connection().execute(_insert(table, tuple(sorted(values))), values)
+def insert_new(session: Session, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> set[tuple[Any, ...]]:
+    """Insert rows of different keys whose keys are not there, in one statement; the keys of those that were inserted."""
+    statement = _insert_unless_there(table, tuple(sorted(rows[0])), dialect_of(session), keys=True)
+    return {tuple(key) for key in session.connection().execute(statement, rows)}
+
+
+def insert(session: Session, table: type[SQLModel], rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+    """Insert a row or some, past the unit of work: nobody looks at them again in this transaction."""
+    names = rows if isinstance(rows, Mapping) else rows[0]
+    session.connection().execute(_insert(table, tuple(sorted(names))), rows)
 
 
 @cache
-def _insert_unless_there(table: type[SQLModel], names: tuple[str, ...], dialect: str) -> Any:
+def _insert_unless_there(table: type[SQLModel], names: tuple[str, ...], dialect: str, *, keys: bool = False) -> Any:
     target = table.__table__  # type: ignore[attr-defined]
     kind = postgresql.insert if dialect == "postgresql" else sqlite.insert
     blanks = {name: bindparam(name, type_=target.c[name].type) for name in names}
-    return kind(target).values(blanks).on_conflict_do_nothing().returning(literal(1))
+    return (
+        kind(target).values(blanks).on_conflict_do_nothing().returning(*(target.primary_key if keys else [literal(1)]))
+    )
 
 
 @cache

@@ -23,9 +23,8 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import JWKRegistry, Key
 from sqlalchemy.orm import Session
 
-from consent.batches import insert_once
 from consent.clients import ALGORITHM_OF_KEY, CURVE_OF_KEY, PRIVATE_MEMBERS, SHORTEST_RSA_BITS
-from consent.tables import UsedJti
+from consent.deferred import use_up
 
 ALGORITHMS = ("ES256", "PS256", "EdDSA", "Ed25519")
 PROOF_CHARS = 8192
@@ -172,12 +171,8 @@ def _use_up(session: Session, thumbprint: str, jti: object, now: datetime) -> No
     """The first to insert wins, over all workers; kept for as long as the proof could be used."""
     if not isinstance(jti, str) or not 1 <= len(jti) <= JTI_CHARS:
         raise ProofRefused("jti")
-    row = {
-        "issuer": f"dpop:{thumbprint}",
-        "jti_hash": sha256(jti.encode("utf-8", "surrogatepass")).hexdigest(),
-        "expires_at": now + timedelta(seconds=OLDEST_S + NEWEST_S + 1),  # both ends of the window count
-    }
-    if not insert_once(session, UsedJti, row):
+    expires_at = now + timedelta(seconds=OLDEST_S + NEWEST_S + 1)  # both ends of the window count
+    if not use_up(session, f"dpop:{thumbprint}", jti, expires_at=expires_at):
         raise ProofRefused("the proof was used before")
 
 

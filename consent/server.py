@@ -17,6 +17,7 @@ from consent.assertions import ClientAssertion
 from consent.authority import Authority
 from consent.clients import SCOPES, RegisteredClient, load_client
 from consent.codes import ClientCredentials, Code, Refresh
+from consent.deferred import read_client
 from consent.details import load_details
 from consent.pairwise import pairwise_subject
 from consent.pushed import PushedRequests
@@ -32,7 +33,7 @@ class ConsentServer(AuthorizationServer):  # type: ignore[misc]
         self.session, self.authority, self.now = session, authority, now
 
     def query_client(self, client_id: str) -> RegisteredClient | None:
-        return load_client(self.session, client_id)
+        return read_client(self.session, client_id, load_client)
 
     def create_oauth2_request(self, request: OAuth2Request) -> OAuth2Request:
         return request

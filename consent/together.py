@@ -4,7 +4,8 @@ A durable commit costs as much as all the rest of a token request. While one gro
 so under load a commit carries many answers and alone a request waits for nobody. Nobody is answered before the commit.
 
 If a group fails, its members run again one by one, each in a transaction of its own, so that one bad request harms no
-other. That is why a work may do nothing but use the session: it can run twice, and only the last run counts.
+other. That is why a work may do nothing but use the session: it can run twice, and only the last run counts. What their
+statements can wait with is sent once for the whole group (deferred.py).
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
+from consent.deferred import Identifier, UsedBefore, defer, write_deferred
 from consent.transactions import Transactions
 
 MOST = 32  # bounds how long the only writer of an embedded database is held
@@ -54,10 +56,15 @@ class GroupCommit:
                 group.append(self._waiting.get())
             self._commit([one for one in group if one[1].set_running_or_notify_cancel()])
 
-    def _commit(self, group: list[tuple[Work, Future[Any]]]) -> None:
+    def _commit(self, group: list[tuple[Work, Future[Any]]], used: frozenset[Identifier] = frozenset()) -> None:
         try:
             with self._transactions() as session:
+                defer(session, used)
                 results = [_run(session, work) for work, _ in group]
+                write_deferred(session)
+        except UsedBefore as found:
+            self._commit(group, used | found.identifiers)
+            return
         except BaseException as failure:
             if len(group) == 1:
                 group[0][1].set_exception(failure)

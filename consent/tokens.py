@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from consent.batches import insert
+from consent.deferred import insert_later, write_rows
 from consent.dpop import ALGORITHMS, Nonces, NonceWanted, ProofRefused, verify_proof
 from consent.errors import ConsentError
 from consent.grants import Grant, GrantNotFound, GrantState, require_grant
@@ -93,7 +93,7 @@ def store_access_token(
         "expires_at": now + TOKEN_LIFE, "subject_id": grant.subject_id if grant else None,
         "grant_id": grant.grant_id if grant else None, "revoked_at": None,
     }  # fmt: skip
-    insert(session, AccessToken, row)
+    insert_later(session, AccessToken, row)
 
 
 def store_refresh_token(
@@ -113,7 +113,7 @@ def store_refresh_token(
         "certificate_thumbprint": binding.certificate, "code_hash": code_hash, "issued_at": now,
         "subject_id": grant.subject_id, "grant_id": grant.grant_id, "revoked_at": None,
     }  # fmt: skip
-    insert(session, RefreshToken, row)
+    insert_later(session, RefreshToken, row)
 
 
 def require_token(
@@ -177,6 +177,7 @@ def revoke_token(session: Session, token: str, *, client_id: str, now: datetime)
 
 def end_tokens_of_grant(session: Session, grant_id: str, *, now: datetime, refresh_too: bool = True) -> None:
     """End every token that hangs on a grant, and every code that could still become one."""
+    write_rows(session)
     for table in (AccessToken, RefreshToken) if refresh_too else (AccessToken,):
         hanging = (col(table.grant_id) == grant_id, col(table.revoked_at).is_(None))
         session.execute(update(table).where(*hanging).values(revoked_at=now))
@@ -187,6 +188,7 @@ def end_tokens_of_grant(session: Session, grant_id: str, *, now: datetime, refre
 
 def end_tokens_of_code(session: Session, code_hash: str, *, now: datetime) -> None:
     """End what a code gave when it was used the first time: it is used again, so somebody else has it too."""
+    write_rows(session)
     for table in (AccessToken, RefreshToken):
         given = (col(table.code_hash) == code_hash, col(table.revoked_at).is_(None))
         session.execute(update(table).where(*given).values(revoked_at=now))
