@@ -15,6 +15,8 @@ POINTS = frozenset(
         "clear.before_commit",
         "clear.after_commit",
         "replay.before_commit",
+        "restate.before_commit",
+        "restate.after_commit",
         "seal.after_commit",
         "erase.before_destroying",
         "erase.before_commit",

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from hub.api.access import Gate
 from hub.api.bodies import read_bounded
-from hub.clearing.reconcile import load_statement
+from hub.clearing.reconcile import load_restated, load_statement
 from hub.clearing.tables import ClearingWindow
 from hub.context import Hub
 from hub.db import reading
@@ -27,13 +27,15 @@ def statements_router(hub: Hub, gate: Gate) -> APIRouter:
 
     @router.get("/statements/{window}")
     def ours(request: Request, window: Window) -> dict[str, object]:
-        """Give the hub's side: the deliveries of this platform that fell into the window."""
+        """Give the hub's side: the deliveries of this platform that fell into the window, and what was restated in it."""
         platform = _platform(gate, request)
         with reading(hub.engine) as session:
             if session.get(ClearingWindow, window) is None:
                 raise NotFound(f"there is no window {window}")
             statement = load_statement(session, window, platform)
-        return {"window": window, "deliveries": statement.to_dicts()}
+            restated = load_restated(session, window, platform)
+        told: dict[str, object] = {"window": window, "deliveries": statement.to_dicts()}
+        return told if restated.is_empty() else told | {"restated": restated.to_dicts()}
 
     @router.post("/statements/{window}", openapi_extra=_described())
     async def theirs(request: Request, window: Window) -> dict[str, object]:

@@ -10,7 +10,7 @@ from hub.audit.report import Finding, Offenders
 _CHANGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "batch",
-        ("batch.received", "batch.fetched", "batch.replayed"),
+        ("batch.received", "batch.fetched", "batch.replayed", "batch.restated"),
         "SELECT batch_id FROM batch ORDER BY batch_id",
     ),
     (

@@ -2,6 +2,7 @@
 
 from hub.audit.books import Books
 from hub.audit.report import Finding, Offenders
+from hub.audit.restatements import standing_events
 
 USED = ("redeemed", "transferred", "retired")
 ACCOUNT_KINDS = ("activity", "pending", "held", "reserved", "forfeited", *USED)
@@ -139,6 +140,7 @@ def reversals_within_their_issue(books: Books) -> Finding:
 def reversed_events_have_reversals(books: Books) -> Finding:
     """Pair the events that no longer count with the reversals of what they issued, both ways."""
     wrong = Offenders()
+    wrong.add_all(standing_events(books))
     for (event,) in books.rows(
         "SELECT v.event_id FROM event_reversal v "
         "WHERE EXISTS (SELECT 1 FROM journal_entry i WHERE i.kind = 'issue' AND i.source_id = v.event_id) AND NOT "

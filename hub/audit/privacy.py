@@ -118,6 +118,7 @@ def _public_words(books: Books) -> frozenset[str]:
         "SELECT DISTINCT platform FROM batch",
         "SELECT DISTINCT stream FROM batch",
         "SELECT DISTINCT mapping FROM batch",
+        "SELECT DISTINCT methodology FROM reduction_record",
     ):
         words |= {word for (word,) in books.rows(sql)}
     return frozenset(words)

@@ -59,6 +59,15 @@ def load_statement(session: Session, window_id: int, platform: str) -> pl.DataFr
     return load_frame(session, sql, STATEMENT_SCHEMA, w=window_id, p=platform)
 
 
+def load_restated(session: Session, window_id: int, platform: str) -> pl.DataFrame:
+    """Load what the hub restated of a platform's records in a window: nobody sent it, so it is not compared."""
+    sql = (
+        "SELECT delivery_id, rows FROM batch WHERE window_id = :w AND platform = :p AND origin = 'restated' "
+        "ORDER BY batch_id"
+    )
+    return load_frame(session, sql, STATEMENT_SCHEMA, w=window_id, p=platform)
+
+
 def load_elsewhere(session: Session, window_id: int, platform: str) -> pl.DataFrame:
     """Load the delivery ids of the platform in other windows: theirs may overlap at the border, which is no break."""
     sql = "SELECT delivery_id FROM batch WHERE window_id <> :w AND platform = :p"

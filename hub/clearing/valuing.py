@@ -7,7 +7,7 @@ from hub.clearing.codes import Catalogue
 from hub.clearing.rows import I16, Table
 from standards.behaviours import accepted_behaviours
 from standards.methodology import Methodology
-from standards.rates import NONE, rate_table
+from standards.rates import NONE, rate_table, slices_of
 from standards.schema import Role
 from standards.units import MICRO
 
@@ -27,7 +27,10 @@ class Valuer:
 
     def fill(self, rows: Table, region: npt.NDArray[np.int32]) -> None:
         """Fill in `reference` of ROW; rows with unknown words get any amount, and are rejected anyway."""
-        behaviour, unit = rows["behaviour"], rows["unit"]
-        rate = self._table.find(self._methods[behaviour, unit], region, rows["start"], self._witnessed[rows["rank"]])
-        one = np.where(self._counts_one[behaviour, unit], MICRO, NONE)
-        rows["reference"] = self._table.amounts(rate, np.where(rows["quantity"] < 0, one, rows["quantity"]))
+        for part in slices_of(len(rows)):
+            some = rows[part]
+            behaviour, unit, quantity = some["behaviour"], some["unit"], some["quantity"]
+            witnessed = self._witnessed[some["rank"]]
+            rate = self._table.find(self._methods[behaviour, unit], region[part], some["start"], witnessed)
+            one = np.where(self._counts_one[behaviour, unit], MICRO, NONE)
+            some["reference"] = self._table.amounts(rate, np.where(quantity < 0, one, quantity))

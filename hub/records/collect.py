@@ -41,6 +41,7 @@ class Origin(StrEnum):
     RECEIVED = "received"  # a platform spoke to a door of the hub
     FETCHED = "fetched"  # the hub asked
     REPLAYED = "replayed"  # set aside before, and translated now
+    RESTATED = "restated"  # taken before, and valued now by another version of the methodology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,8 @@ def _source_rows(fresh: pl.DataFrame, vault: SubjectVault, batch: Batch, receive
         "superseded_by",
         payload=pl.Series(sealed, dtype=pl.Binary()),
         posted_us=pl.col("posted_at").dt.timestamp("us"),
-        received_us=pl.lit(to_micros(received_at)),
+        # What is restated was received once, and keeps that time.
+        received_us=pl.col("received_us") if "received_us" in fresh.columns else pl.lit(to_micros(received_at)),
         platform=pl.lit(batch.platform), stream=pl.lit(batch.stream),
         batch_id=pl.lit(batch.batch_id), window_id=pl.lit(batch.window_id),
     )  # fmt: skip

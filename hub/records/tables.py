@@ -24,7 +24,7 @@ class Batch(SQLModel, table=True):
     delivery_id: str = Field(max_length=200)
     digest: bytes
     mapping: str = Field(max_length=120)
-    origin: str = Field(max_length=8, description="received, fetched, or replayed from the quarantine")
+    origin: str = Field(max_length=8, description="received, fetched, replayed from the quarantine, or restated")
     rows: int
     accepted: int
     replayed: int

@@ -1,12 +1,6 @@
 """Past amounts are restated by new versions and entries, never by edits; what is final stays as it is. On both databases."""
 
-import os
-import signal
-import subprocess
-import sys
-from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -38,7 +32,7 @@ from hub.audit.bodies import leaf_bodies
 from hub.audit.books import Books
 from hub.changes import log_consent_change
 from hub.clearing.final import window_root
-from hub.clearing.reconcile import load_statement
+from hub.clearing.reconcile import load_restated, load_statement
 from hub.clearing.store import load_positions
 from hub.context import Hub
 from hub.db import reading, writing
@@ -48,7 +42,7 @@ from hub.ledger.store import append_entries
 from hub.participants import Platform
 from hub.pipeline import clear_dirty, clear_sealed, seal_window, take_delivery
 from hub.records.restate import count_standing, preview, require_restatement
-from hub.records.restatement import Left, Restatement
+from hub.records.restatement import Left
 from hub.rights.erase import erase_person
 
 CITY = "beijing-green-life"
@@ -138,6 +132,7 @@ def test_the_open_window_s_position_of_the_platform_shows_it_and_its_statement_d
     run(hub)
     with reading(hub.engine) as session:
         assert load_statement(session, 2, CITY).is_empty()
+        assert load_restated(session, 2, CITY)["rows"].to_list() == [1]
     clear_window(hub)
     with reading(hub.engine) as session:
         (row,) = load_positions(session, 2).to_dicts()
@@ -489,55 +484,6 @@ def test_the_audit_notices_an_event_that_counts_beside_its_restatement(hub: Hub)
         session.execute(text("DELETE FROM event_reversal"))
     wrong = {check.id: check.offenders for check in audit(hub).checks if not check.ok}
     assert any("still counts beside the newer version" in one for one in wrong["reversed_events_have_reversals"])
-
-
-PROGRAM = """
-import sys
-from datetime import datetime
-from pathlib import Path
-from consent.keyring import load_keyring
-from hub.context import Hub
-from hub.db import make_engine
-from hub.records.restate import restate
-from hub.records.restatement import Restatement
-from hub.settings import Settings
-url, keys, now = sys.argv[1:]
-settings = Settings(_env_file=None, database_url=url, keys_dir=Path(keys), issuer="https://hub.example")
-hub = Hub(settings=settings, engine=make_engine(url), ring=load_keyring(Path(keys)), clock=lambda: None)
-wanted, last = Restatement(old="hub-2026.1", new="hub-2026.2", why="clean plates"), 0
-while step := restate(hub, wanted, after=last, limit=1, now=datetime.fromisoformat(now)):
-    last = step.last
-"""
-
-
-@pytest.mark.parametrize(("point", "done"), [("restate.before_commit:2", 1), ("restate.after_commit:2", 2)])
-def test_a_restatement_that_was_killed_goes_on(hub: Hub, database_url: str, point: str, done: int) -> None:
-    """Three clean plates, which the two versions that ship value differently; one record a step."""
-    first = replace(hub, settings=hub.settings.model_copy(update={"methodology": "hub-2026.1"}))
-    li = person(first)
-    noons = [f"2026-11-{day}T12:00:00+08:00" for day in (17, 18, 19)]
-    plates = [act(noon[8:10], scene="CLEAN_PLATE", distance=None, beginTime=noon, endTime=noon) for noon in noons]
-    told(first, *plates)
-    before = balances(first, li.subject_id)["held"]
-    hub.engine.dispose()
-    command = [sys.executable, "-c", PROGRAM, database_url, str(hub.settings.keys_dir), NOW.isoformat()]
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    killed = subprocess.run(
-        command, cwd=root, env=environment | {"TANLIAN_FAILPOINT": point}, capture_output=True, text=True, timeout=300
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    restated = "SELECT COUNT(*) FROM reduction_record WHERE methodology = 'hub-2026.2'"
-    assert look_up(hub, restated) == [(done,)]
-    require_sound(hub)
-    wanted = Restatement(old="hub-2026.1", new="hub-2026.2", why="clean plates")
-    rest = run(hub, wanted)
-    assert (rest.records, look_up(hub, restated)) == (3 - done, [(3,)])
-    assert look_up(hub, "SELECT COUNT(*) FROM change_leaf WHERE kind = 'restatement.decided'") == [(1,)]
-    close_window(hub)
-    ((after,),) = look_up(hub, "SELECT SUM(reference_mg) FROM reduction_record WHERE methodology = 'hub-2026.2'")
-    assert before != balances(hub, li.subject_id)["held"] == after
-    require_sound(hub)
 
 
 def test_nothing_that_stands_is_nothing_to_look_at(hub: Hub) -> None:

@@ -27,14 +27,19 @@ Words = dict[str, tuple[str, ...]]
 
 
 @contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
+def whole_folder(out: Path, *, mark: str = MANIFEST, made_by: str = "a clearing run") -> Iterator[Path]:
     """Give a folder to write into that becomes `out` when the block ends well, and vanishes otherwise.
+
+    Args:
+        out: where to write; an earlier result there is replaced.
+        mark: the file by which a result is known.
+        made_by: what writes such results, for the message.
 
     Raises:
         ClearingInputError: `out` holds something that is not an earlier run's result.
     """
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).exists())):
-        raise ClearingInputError(f"{out} exists and is not the result of a clearing run")
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / mark).exists())):
+        raise ClearingInputError(f"{out} exists and is not the result of {made_by}")
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.parent / f".{out.name}.{os.getpid()}.writing"
     shutil.rmtree(beside, ignore_errors=True)
