@@ -8,6 +8,8 @@ from hub.commands.console import told_errors
 from hub.commands.keys import keys
 from hub.commands.quarantine import quarantine
 from hub.commands.receipts import receipts
+from hub.commands.restating import restate
+from hub.commands.simulating import simulate
 from hub.commands.staff import staff
 from hub.commands.standards import standards
 
@@ -33,6 +35,8 @@ app.add_typer(receipts, name="receipts")
 app.add_typer(staff, name="staff")
 app.add_typer(inspect.connectors, name="connectors")
 app.add_typer(inspect.mappings, name="mappings")
+standards.command("simulate")(simulate)
+standards.command("restate")(restate)
 app.add_typer(standards, name="standards")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(operate.window, name="window")

@@ -40,16 +40,16 @@ def quantify(records: pl.DataFrame, methodology: Methodology) -> pl.DataFrame:
     witnessed = _is(records["role"] != Role.SELF_REPORT)
     region = _numbers(records["region"], 0)
     start = _numbers(records["start_at"].cast(pl.Int64), 0)
-    rates, amounts = np.empty(len(records), np.int64), np.empty(len(records), np.int64)
+    amounts, pins = np.empty(len(records), np.int64), np.empty(len(records), np.uint32)
     for part in slices_of(len(records)):
         at = slot[part]
-        rates[part] = table.find(words.methods.take(at), region[part], start[part], witnessed[part])
+        rate = table.find(words.methods.take(at), region[part], start[part], witnessed[part])
         meant = np.where(no_quantity[part], words.without_quantity.take(at), told[part])
-        amounts[part] = table.amounts(rates[part], meant)
+        amounts[part] = table.amounts(rate, meant)
+        pins[part] = np.where(rate < 0, len(table.rates), rate)
     reference = pl.Series("reference_mg", amounts)
-    return records[list(RECORD_SCHEMA)].hstack(
-        [reference.set(reference < 0, None), words.pins[pl.Series(rates)]],
-    )
+    factor = words.pins[pl.Series(pins)].alias("factor_id")
+    return records[list(RECORD_SCHEMA)].hstack([reference.set(reference < 0, None), factor])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,7 +69,8 @@ class _Words:
 
     def slot(self, *, behaviour: npt.NDArray[Any], unit: npt.NDArray[Any], day: npt.NDArray[Any]) -> I64:
         """Return the slots of words by number."""
-        return (behaviour.astype(np.int64) * (self.untold + 1) + unit) * 2 + day
+        slot: I64 = (behaviour.astype(np.int64) * (self.untold + 1) + unit) * 2 + day
+        return slot
 
 
 @lru_cache(maxsize=16)
@@ -93,7 +94,7 @@ def _words(methodology: Methodology) -> _Words:
         untold=untold,
         methods=methods.reshape(-1),
         without_quantity=without_quantity.reshape(-1),
-        pins=pl.Series("factor_id", [*(rate.pin for rate in table.rates), None], dtype=pl.String),
+        pins=pl.Series([*(rate.pin for rate in table.rates), None], dtype=pl.String),
     )
 
 

@@ -91,7 +91,8 @@ class RateTable:
         period = self.period_of_day.take(np.minimum(np.maximum(day, 0), len(self.period_of_day) - 1))
         # A method of -1 counts from the end, as an index does.
         cell = (method.astype(np.int64) * places + place) * periods + period
-        return self.cells.reshape(-1).take(cell * 2 + witnessed)
+        found: I64 = self.cells.reshape(-1).take(cell * 2 + witnessed)
+        return found
 
     def amounts(self, rate: I64, quantity_micro: I64) -> I64:
         """Return milligrams, or -1 if there is no rate, the quantity is negative or the amount does not fit 64 bits."""

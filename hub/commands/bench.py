@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hub.bench.guard import measure_guard
+from hub.bench.quantify import batch_sizes, measure_quantify
 from hub.bench.token import TokenFigure, measure_tokens
 from hub.commands.console import err, print_line
 
@@ -54,6 +55,21 @@ def guard(
     err.print(
         f"{figure.rows:,} rows: guard {figure.guard_ms:.1f} ms beside {figure.rest_ms:.1f} ms, {figure.ratio:.1%}"
     )
+
+
+@bench.command("quantify")
+def quantify(
+    rows: Annotated[int, typer.Option(min=500, max=100_000_000, help="Records of a round.")] = 1_000_000,
+    rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds that count; one more warms up.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="The lines only, no words beside them.")] = False,
+) -> None:
+    """Value records on one core in batches of three sizes, beside a plain join with a table of rates."""
+    for batch in batch_sizes(rows):
+        figure = measure_quantify(rows=rows, batch=batch, rounds=rounds)
+        print_line({"bench": "quantify", **asdict(figure)})
+        if not as_json:
+            words = f"batches of {batch:,}: {figure.quantified_per_s:,.0f} records/s of one core"
+            err.print(f"{words}, {figure.ratio:.2f} of a plain join")
 
 
 def tell(figure: TokenFigure) -> None:

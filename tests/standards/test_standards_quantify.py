@@ -66,7 +66,8 @@ def _with_rate(rate, cap=None):
     measures = {"quantity": measure_of_quantity("km"), "saved": saved.measure}
     method = Method(
         id="bike-km", behaviour="MOB-BIKE", unit="km", formula=parse_formula("quantity * saved", measures),
-        inputs=(Input(name="saved", fallback=saved),), cap=most, at_most_mg=None, note=None, boundary="b", not_taken=(),
+        inputs=(Input(name="saved", fallback=saved),), cap=most, at_most_mg=None, note=None, boundary="b", assumption=None,
+        not_taken=(),
     )  # fmt: skip
     return Methodology(
         version="test", valid_from=AT.date(), acts_from=date(2015, 1, 1), supersedes=None, summary="s",
