@@ -2,7 +2,7 @@
 
 import typer
 
-from hub.commands import demo, inspect, operate, people, rights
+from hub.commands import comparing, demo, exporting, inspect, operate, people, rights
 from hub.commands.bench import bench
 from hub.commands.console import told_errors
 from hub.commands.keys import keys
@@ -35,8 +35,12 @@ app.add_typer(receipts, name="receipts")
 app.add_typer(staff, name="staff")
 app.add_typer(inspect.connectors, name="connectors")
 app.add_typer(inspect.mappings, name="mappings")
+standards.command("compare")(comparing.compare)
+standards.command("points")(comparing.points)
 standards.command("simulate")(simulate)
 standards.command("restate")(restate)
+standards.command("export")(exporting.export)
+standards.command("validate")(exporting.validate)
 app.add_typer(standards, name="standards")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(operate.window, name="window")

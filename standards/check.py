@@ -2,6 +2,7 @@
 
 from standards.behaviours import accepted_behaviours, load_behaviours
 from standards.datafile import DataError
+from standards.exchanges import load_exchanges
 from standards.factors import load_factors, load_sources
 from standards.methodology import CURRENT_METHODOLOGY, load_methodology, methodology_versions
 from standards.overlap import load_overlaps
@@ -9,6 +10,7 @@ from standards.policy import load_policy
 from standards.published import load_grid_factors, load_reference_values, load_rewards
 from standards.rates import rate_table
 from standards.regions import load_regions
+from standards.schemes import load_schemes
 
 
 def check_standards(in_use: str = CURRENT_METHODOLOGY) -> dict[str, int]:
@@ -30,6 +32,8 @@ def check_standards(in_use: str = CURRENT_METHODOLOGY) -> dict[str, int]:
         "electricity factors": len(load_grid_factors()),
         "reference values": len(load_reference_values()),
         "rewards": len(load_rewards()),
+        "schemes": len(load_schemes()),
+        "exchanges": len(load_exchanges()),
         "clearing rules": len(load_policy().overlaps),
         "overlaps": len(load_overlaps().overlaps),
     }

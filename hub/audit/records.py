@@ -114,7 +114,9 @@ def amounts_recompute(books: Books) -> Finding:
             continue  # versions_are_known says so
         for page in books.pages(sql, _STORED, version=version):
             told = page.with_columns(start_at=pl.from_epoch("start_us", time_unit="us").dt.replace_time_zone("UTC"))
-            absent = [pl.lit(None, kind).alias(name) for name, kind in RECORD_SCHEMA.items() if name not in told.columns]
+            absent = [
+                pl.lit(None, kind).alias(name) for name, kind in RECORD_SCHEMA.items() if name not in told.columns
+            ]
             anew = quantify(told.with_columns(absent), methodology)
             differs = page["reference_mg"].ne_missing(anew["reference_mg"]) | page["factor_id"].ne_missing(
                 anew["factor_id"]

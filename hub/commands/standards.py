@@ -243,6 +243,7 @@ def _described(known: Behaviour, version: Methodology) -> dict[str, Any]:
                 "status": m.status,
                 "additive": m.additive,
                 "boundary": m.boundary,
+                "assumption": m.assumption,
                 "inputs": {i.name: [figure.id for figure in i.figures] for i in m.inputs},
                 "not_taken": {left.factor: left.why for left in m.not_taken},
             }

@@ -181,7 +181,7 @@ def test_an_act_told_in_parts_is_worth_the_whole_up_to_the_rounding_of_each_part
 
 def test_only_what_has_a_cap_does_not_add_up():
     capped = [method for method in load_methodology().methods.values() if not method.additive]
-    assert [method.id for method in capped] == ["walk-steps"]
+    assert [method.id for method in capped] == ["walk-steps", "walk-km"]
     day = {"behaviour": "MOB-WALK", "precision": "day"}
     half, whole = _masses([{**day, "quantity_micro": steps * MICRO} for steps in (10_000, 20_000)])
     assert 2 * half > whole
