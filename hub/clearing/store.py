@@ -37,7 +37,8 @@ LIVE_ROWS = {name: _STORED[name] for name in _ORDER} | {
 def load_window_records(session: Session, window_id: int, *, first_bucket: int, end_bucket: int) -> pl.DataFrame:
     """Load a window's records of some buckets: QUANTIFIED columns plus superseded_by, cancelled and methodology."""
     sql = (
-        f"SELECT {_COLUMNS}, s.superseded_by, s.cancelled, r.methodology FROM reduction_record r JOIN source_record s USING (record_id) "
+        f"SELECT {_COLUMNS}, s.superseded_by, s.cancelled, r.methodology "
+        "FROM reduction_record r JOIN source_record s USING (record_id) "
         "WHERE r.window_id = :w AND r.bucket >= :first AND r.bucket < :end"
     )
     return _typed(load_frame(session, sql, RECORD_ROWS, w=window_id, first=first_bucket, end=end_bucket))
@@ -46,8 +47,8 @@ def load_window_records(session: Session, window_id: int, *, first_bucket: int, 
 def load_subject_records(session: Session, window_id: int, subject_ids: list[int]) -> pl.DataFrame:
     """Load a window's records of some subjects, in the same shape."""
     sql = (
-        f"SELECT {_COLUMNS}, s.superseded_by, s.cancelled, r.methodology FROM reduction_record r JOIN source_record s USING (record_id) "
-        "WHERE r.window_id = :w AND r.subject_id IN :ids"
+        f"SELECT {_COLUMNS}, s.superseded_by, s.cancelled, r.methodology "
+        "FROM reduction_record r JOIN source_record s USING (record_id) WHERE r.window_id = :w AND r.subject_id IN :ids"
     )
     return _typed(load_by_ids(session, sql, RECORD_ROWS, subject_ids, w=window_id))
 

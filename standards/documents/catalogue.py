@@ -76,7 +76,8 @@ _PLANS = (
         build=lambda: csv_bytes(lists.reward_table()),
     ),
     _Plan(
-        name="schemes.csv", media_type=CSV, zh="各地方案", about="who values or rewards acts, by what rules, and what is not public",
+        name="schemes.csv", media_type=CSV, zh="各地方案",
+        about="who values or rewards acts, by what rules, and what is not public",
         build=lambda: csv_bytes(lists.scheme_table()),
     ),
     _Plan(
