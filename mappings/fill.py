@@ -15,8 +15,8 @@ from mappings.reasons import NONE, Faults, Reason
 from mappings.texts import Mask, Texts, join_texts
 from mappings.times import parse_days, parse_local_times, parse_offset_times, parse_unix_times
 from mappings.tokens import MAX_KEY_BYTES, tokenize
-from mappings.vocabulary import REGIONS
 from standards.behaviours import accepted_behaviours
+from standards.regions import province_codes
 from standards.schema import Precision, Role
 
 Numbers: TypeAlias = NDArray[np.int64]
@@ -218,7 +218,7 @@ def _fill_numbers(name: str, transform: model.Number, field: Field) -> Filled:
         faults = _mark(faults, states == ROUNDED, broken)
     outside = np.zeros(len(values), np.bool_)
     if name == "region":
-        outside = (values < REGIONS.start) | (values >= REGIONS.stop)
+        outside = ~np.isin(values // 10_000 * 10_000, province_codes())
     elif name == "claimed_mg":
         outside = values > _MAX_CLAIM_MG
     told = (states == EXACT) | (states == ROUNDED)

@@ -73,7 +73,7 @@ class Reason(StrEnum):
     CLAIM_OUT_OF_RANGE = "claim_out_of_range", "The claimed mass of one act is more than a tonne."
     # By what else it is known.
     BAD_KEY = "bad_key", "An order or payment number is longer than 256 bytes, or cannot be joined."
-    BAD_REGION = "bad_region", "The region is not a GB/T 2260 code of six digits."
+    BAD_REGION = "bad_region", "The region is not a GB/T 2260 code of a place in China."
     # Anywhere.
     WRONG_TYPE = "wrong_type", "A field holds a boolean, an object or an array where a text or number belongs."
     CONFLICTING_FIELDS = "conflicting_fields", "Two names of one field are both present and differ."

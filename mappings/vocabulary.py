@@ -11,12 +11,11 @@ from mappings.section import Section
 from mappings.times import UNIX_UNITS
 from mappings.tokens import KINDS
 from standards.behaviours import accepted_behaviours
+from standards.regions import RegionError, check_region
 from standards.schema import Precision, Role
 from standards.units import UnitError, multiplier, parse_decimal_micro
 
 TIME_FORMS = ("offset", "local", "unix", "day_start", "day_end")
-REGIONS = range(110_000, 1_000_000)
-"""GB/T 2260 has six digits; the first province is 11."""
 
 
 def parse_case(section: Section, name: str) -> model.Case:
@@ -196,9 +195,10 @@ def _parse_region(section: Section, _: str) -> model.Transform:
 
 def _region(section: Section, name: str) -> int:
     region = section.whole(name)
-    if region not in REGIONS:
-        raise section.error(name, f"unknown region {region}: a GB/T 2260 code has six digits")
-    return region
+    try:
+        return check_region(region)
+    except RegionError as cause:
+        raise section.error(name, f"unknown region {region}: {cause}") from cause
 
 
 FIELDS: dict[str, Callable[[Section, str], model.Transform]] = {

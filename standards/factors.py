@@ -14,6 +14,7 @@ import polars as pl
 
 from standards.behaviours import Behaviour, load_behaviours
 from standards.datafile import DATA, DataError, Row, load_rows
+from standards.regions import RegionError, check_region
 from standards.units import UnitError, exact_mass_mg
 
 BOUNDS = frozenset({"exact", "floor"})
@@ -162,13 +163,20 @@ def _parse_row(row: Row, behaviours: Mapping[str, Behaviour], sources: Mapping[s
     row.finish()
     if factor.source not in sources:
         raise row.error(f"source {factor.source!r} is not in the register of sources")
-    if factor.region is not None and not 110000 <= factor.region <= 829999:
-        raise row.error(f"region {factor.region} is not a GB/T 2260 code")
+    if factor.region is not None:
+        _check_region(row, factor.region)
     if (factor.valid_from is None) != (factor.dated == "unknown"):
         raise row.error('valid_from is missing, or there although dated is "unknown"')
     if factor.valid_from and factor.valid_until and factor.valid_until <= factor.valid_from:
         raise row.error("valid_until is not after valid_from")
     return factor
+
+
+def _check_region(row: Row, region: int) -> None:
+    try:
+        check_region(region)
+    except RegionError as cause:
+        raise row.error(str(cause)) from cause
 
 
 def require_behaviour(row: Row, behaviours: Mapping[str, Behaviour]) -> Behaviour:

@@ -70,15 +70,20 @@ def province_of(code: int) -> int:
     return code // 10000 * 10000
 
 
+@cache
+def province_codes() -> tuple[int, ...]:
+    """Return the codes of all provinces."""
+    return tuple(code for code in load_regions() if code % 10000 == 0)
+
+
 def check_region(code: int) -> int:
     """Return the code if it lies in a province of China.
 
     Raises:
         RegionError: it does not; the text lists the provinces.
     """
-    provinces = {known.code: known for known in load_regions().values() if known.code % 10000 == 0}
-    if not 110000 <= code <= 829999 or province_of(code) not in provinces:
-        names = ", ".join(f"{known.code} {known.en}" for known in provinces.values())
+    if province_of(code) not in province_codes():
+        names = ", ".join(f"{province} {load_regions()[province].en}" for province in province_codes())
         raise RegionError(f"region {code} is not a GB/T 2260 code; its first two digits must be those of {names}")
     return code
 

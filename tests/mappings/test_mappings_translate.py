@@ -102,6 +102,7 @@ REASONS: list[tuple[str, Any, Reason]] = [
     ("odd", {"bill": "B/1"}, Reason.BAD_KEY),
     (BEIJING, {"cityCode": "1100"}, Reason.BAD_REGION),
     (BEIJING, {"cityCode": "beijing"}, Reason.BAD_REGION),
+    (BEIJING, {"cityCode": "990000"}, Reason.BAD_REGION),
     ("odd", {"city": "west"}, Reason.BAD_REGION),
     (BEIJING, {"distance": True}, Reason.WRONG_TYPE),
     (BEIJING, {"carbonReduction": {"g": 1}}, Reason.WRONG_TYPE),
