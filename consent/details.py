@@ -108,6 +108,12 @@ def parse_details(
     return tuple(_parse(one, scopes=scopes, known=known, now=now, look_back=look_back) for one in asked)
 
 
+def prolong_details(text: str, *, ended: datetime, until: datetime) -> str:
+    """Return granted details with those that last as long as their grant ended later; what is over earlier stays so."""
+    # A day is told whole, so a detail can reach some hours beyond its grant.
+    return dump_details(tuple(replace(one, until=until) if one.until >= ended else one for one in load_details(text)))
+
+
 def load_details(text: str) -> tuple[Detail, ...]:
     """Read details that were granted, as `to_json` wrote them."""
     return tuple(

@@ -13,6 +13,7 @@ from datetime import datetime
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from consent.details import prolong_details
 from consent.grants import Grant, GrantNotFound, GrantState, IllegalTransition, require_grant
 from consent.guardians import GuardianNeeded, is_child, load_wards
 from consent.notices import Notice, NoticeUnknown, blanks, fill_in, notice_by_digest
@@ -169,9 +170,11 @@ def is_renewable(grant: Grant, now: datetime) -> bool:
 def renewed_terms(terms: GrantTerms, notice: Notice, now: datetime) -> GrantTerms:
     """Return what a renewal asks: the same to the same recipient for another year, each sensitive class anew."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    until = max(terms.valid_until, today + DURATION)
     return replace(
         terms,
-        valid_until=max(terms.valid_until, today + DURATION),
+        valid_until=until,
+        details=prolong_details(terms.details, ended=terms.valid_until, until=until),
         sensitive=frozenset(),
         notice_version=notice.version,
         language=notice.language,

@@ -20,6 +20,7 @@ from consent.details import (
     dump_details,
     load_details,
     parse_details,
+    prolong_details,
 )
 from consent.terms import Frequency, Purpose, Sensitive
 
@@ -196,3 +197,16 @@ def test_whatever_the_parameter_holds_it_is_read_or_refused(text: str) -> None:
         return
     assert details
     assert all(one.behaviours and one.platforms and one.actions for one in details)
+
+
+def test_a_renewal_prolongs_what_lasted_as_long_as_the_grant_again_and_again() -> None:
+    long, short = one(until="2027-03-31"), one(until="2026-12-31")
+    text, ended = dump_details((long, short)), long.until
+    for year in (2028, 2029):
+        until = datetime(year, 3, 1, tzinfo=UTC)
+        text = prolong_details(text, ended=ended, until=until)
+        renewed, left = load_details(text)
+        assert renewed.until >= until
+        assert renewed.until - until < timedelta(days=1)
+        assert left == short, "what was over earlier stays over"
+        ended = until
