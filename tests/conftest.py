@@ -22,6 +22,9 @@ from hub.db import make_engine
 from hub.migrate import prepare
 from hub.settings import Settings
 
+# Tables are as wide in a worker of the test runner, which sets a width of its own, as they are in a file.
+os.environ["COLUMNS"] = "140"
+
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 BINARIES = find_binaries()
 CHROMIUM = shutil.which("chromium")

@@ -87,7 +87,7 @@ def test_what_the_hub_knows_is_listed_without_a_database(bare: Terminal):
 def test_one_behaviour_is_shown_with_its_sources_and_an_unknown_one_is_one_line(bare: Terminal):
     told = bare("standards", "show", "MOB-BIKE", "--json").json
     assert (told["code"], told["units"][0]) == ("MOB-BIKE", "km")
-    assert told["rates"]
+    assert [method["id"] for method in told["methods"]] == ["bike-km"]
     assert all(factor["source"] for factor in told["factors"])
     complaint = bare("standards", "show", "MOB-TELEPORT").complaint
     assert "MOB-TELEPORT" in complaint

@@ -50,7 +50,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLES = {
     "behaviours.csv": lists.behaviour_table, "factors.csv": lists.factor_table, "grid-factors.csv": lists.grid_table,
     "reference-values.csv": lists.reference_table, "rewards.csv": lists.reward_table, "sources.csv": lists.source_table,
-    "regions.csv": lists.region_table, "overlap.csv": lists.overlap_table,
+    "regions.csv": lists.region_table, "overlap.csv": lists.overlap_table, "schemes.csv": lists.scheme_table,
+    "exchanges.csv": lists.exchange_table,
 }  # fmt: skip
 FRAMES = {
     "factors.csv": (FACTOR_SCHEMA, load_factors), "grid-factors.csv": (GRID_SCHEMA, load_grid_factors),
@@ -82,8 +83,8 @@ def records_of(document: Document) -> list[dict[str, str]]:
 def test_every_document_that_was_promised_is_built(documents: dict[str, Document]) -> None:
     assert list(documents) == [
         "reduction-record.schema.json", "reduction-record.arrow", "reduction-record.arrow.json", "behaviours.csv",
-        "behaviours.md", "factors.csv", "grid-factors.csv", "reference-values.csv", "rewards.csv", "sources.csv",
-        "regions.csv", "overlap.csv", "overlap.md",
+        "behaviours.md", "factors.csv", "grid-factors.csv", "reference-values.csv", "rewards.csv", "schemes.csv",
+        "exchanges.csv", "sources.csv", "regions.csv", "overlap.csv", "overlap.md",
         *(f"methodology-{version}.md" for version in reversed(methodology_versions())),
     ]  # fmt: skip
     assert {name for name in documents if name.endswith(".csv")} == TABLES.keys()
