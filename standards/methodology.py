@@ -25,6 +25,8 @@ from standards.regions import COUNTRY
 from standards.units import MAX_INT64, MICRO
 
 CURRENT_METHODOLOGY = "hub-2026.2"
+# What the column of a record that keeps the chosen figures holds.
+LONGEST_PIN = 120
 # With a larger rate, the product with a remainder of the quantity would not fit 64 bits (`standards.rates`).
 MAX_RATE_MG = 10**12
 # An input of this name would hide the quantity, or a word of the language.
@@ -223,7 +225,10 @@ def _check_rates(row: Row, method: Method) -> None:
     names = [choice.name for choice in method.inputs]
     try:
         for chosen in product(*(choice.figures for choice in method.inputs)):
-            rate = method.rate(dict(zip(names, chosen, strict=True)))
+            figures = dict(zip(names, chosen, strict=True))
+            rate = method.rate(figures)
+            if len(method.pin(figures)) > LONGEST_PIN:
+                raise row.error(f"a record would keep {method.pin(figures)}, more than {LONGEST_PIN} characters")
             if rate > MAX_RATE_MG:
                 raise row.error(f"a rate of {Decimal(int(rate)):.6g} mg per {method.unit} is out of range")
         fallback = method.formula.rate({choice.name: choice.fallback.value for choice in method.inputs})

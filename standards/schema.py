@@ -146,8 +146,13 @@ PUBLIC_COLUMNS: tuple[Column, ...] = (*_WHO, *_ACT, _QUANTITY, _UNIT, *_KEYS)
 RECORD_COLUMNS: tuple[Column, ...] = (*_WHO, *_ACT, _QUANTITY_MICRO, _UNIT, *_KEYS)
 QUANTIFIED_COLUMNS: tuple[Column, ...] = (
     *RECORD_COLUMNS,
-    _column("reference_mg", Kind.I64, "the methodology's amount; null if no quantity was told", nullable=True),
-    _column("factor_id", Kind.TEXT, "the factor behind the amount; null if there is no rate", nullable=True),
+    _column(
+        "reference_mg",
+        Kind.I64,
+        "the methodology's amount, of one if such acts are counted; null if it has none",
+        nullable=True,
+    ),
+    _column("factor_id", Kind.TEXT, "the figures chosen for it, or its method; null if there is none", nullable=True),
 )
 TRANSLATED_COLUMNS: tuple[Column, ...] = (
     _column("row", Kind.U32, "position in the input"),

@@ -320,3 +320,9 @@ def test_behaviours_that_are_not_accepted_have_no_method():
     for version in methodology_versions():
         for code, _ in load_methodology(version).methods:
             assert load_behaviours()[code].accepted, code
+
+
+def test_figures_whose_names_a_record_could_not_keep_are_refused(monkeypatch):
+    monkeypatch.setattr("standards.methodology.LONGEST_PIN", 10)
+    with pytest.raises(DataError, match=r"toml:\d+: a record would keep .*, more than 10 characters"):
+        parse_methodology(DATA / "methodology-hub-2026.2.toml")
