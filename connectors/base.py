@@ -8,11 +8,21 @@ cursor in one transaction, so a crash between two pages loses nothing and takes 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, NoReturn, Protocol, runtime_checkable
 
 CursorValue = str | int | None
+
+
+Lateness = Literal["minutes", "day", "weeks"]
+
+OVERLAP: Mapping[Lateness, timedelta] = {
+    "minutes": timedelta(hours=1),
+    "day": timedelta(days=2),
+    "weeks": timedelta(days=31),
+}
+"""How far back a feed is read again, by how late its platform may still say something or say it differently."""
 
 
 class Transport(StrEnum):
@@ -20,6 +30,14 @@ class Transport(StrEnum):
     PULL = "pull"
     FILE = "file"
     DEVICE = "device"
+    UPLOAD = "upload"  # the person brings a file
+
+
+class Scope(StrEnum):
+    """Whose records one run of a connector brings."""
+
+    LINK = "link"  # those of one linked account, with its token
+    PLATFORM = "platform"  # everybody's: each row says whose it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +57,16 @@ class Description:
     id_stability: Literal["stable", "derived"]  # derived: the id is made from the record's own fields
     finality: Literal["final", "revisable"]
     correction_mode: Literal["none", "version", "replace"]  # replace: same id, other content
-    lateness_class: Literal["minutes", "day", "weeks"]
+    lateness_class: Lateness
     drops: tuple[str, ...] = ()  # personal fields of the format that no mapping may keep
+    scope: Scope = Scope.PLATFORM
+    reread: timedelta | None = None  # where the format itself says how far back, instead of OVERLAP
+    corroborates: bool = False  # rows that name nobody: they confirm acts that others report, and credit none
+
+    @property
+    def overlap(self) -> timedelta:
+        """How far before the last reading the next one begins."""
+        return OVERLAP[self.lateness_class] if self.reread is None else self.reread
 
 
 def describe_profile(
@@ -50,8 +76,9 @@ def describe_profile(
     transport: Transport,
     stream: str,
     role: str,
-    lateness_class: Literal["minutes", "day", "weeks"],
+    lateness_class: Lateness,
     drops: tuple[str, ...],
+    scope: Scope = Scope.PLATFORM,
 ) -> Description:
     """Describe a connector of the hub's own: its records keep their ids and are corrected by a higher version."""
     return Description(
@@ -66,6 +93,7 @@ def describe_profile(
         correction_mode="version",
         lateness_class=lateness_class,
         drops=drops,
+        scope=scope,
     )
 
 
@@ -163,6 +191,17 @@ class LinkAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The time that a run may ask for: what consent covers, or a stretch of the past that is filled in. Half-open.
+
+    It bounds what is asked. Whether a record may be taken is decided again, row by row, where it is stored.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     ok: bool
     findings: tuple[str, ...] = ()
@@ -196,9 +235,28 @@ class Stop(ConnectorError):
     """The connector's configuration is wrong or unsafe: do not call until an operator has changed it."""
 
 
+class Connector:
+    """What connectors of every shape do alike; a format that has more to say overrides it."""
+
+    def check(self) -> CheckResult:
+        """Ask the platform, without any person's right, whether it is there and guards its records."""
+        return CheckResult(ok=True)
+
+    def revoke(self, access: LinkAccess, *, now: datetime) -> None:
+        """Tell the platform, in its own words, that a link has ended. OAuth tokens the hub gives back by itself.
+
+        Raises:
+            RetryLater: not reached; to be told again.
+        """
+
+
 @runtime_checkable
 class Receiver(Protocol):
     def describe(self) -> Description: ...
+
+    def check(self) -> CheckResult: ...
+
+    def revoke(self, access: LinkAccess, *, now: datetime) -> None: ...
 
     def receive(self, request: Inbound, *, now: datetime) -> Delivery | Reply:
         """Check one request. A `Reply` means it is answered without a delivery: refused, or a token was asked for.
@@ -224,7 +282,24 @@ class Fetcher(Protocol):
 
     def check(self) -> CheckResult: ...
 
-    def fetch(self, access: LinkAccess | None, cursor: Cursor | None, *, now: datetime) -> Iterator[Page]: ...
+    def revoke(self, access: LinkAccess, *, now: datetime) -> None: ...
+
+    def fetch(
+        self, access: LinkAccess | None, cursor: Cursor | None, *, now: datetime, window: Window | None = None
+    ) -> Iterator[Page]:
+        """Yield pages from the cursor on, each with the cursor that follows it.
+
+        Args:
+            access: of the link that is read; None where the scope is the whole platform.
+            window: what may be asked for at most; None means whatever the platform still has.
+
+        Raises:
+            RetryLater: time heals it. What was yielded stands.
+            SetAside: asking again does not help: a person must look.
+            Reauthorise: the link's token is refused, or was never given.
+            Stop: configuration or address is wrong or unsafe.
+        """
+        ...
 
 
 def json_reply(status: int, document: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> Reply:

@@ -3,70 +3,21 @@
 The file that a participant is added with names one of these; its settings are checked here, once, when it is added.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from connectors import cursor_pull, file_drop, signed_push, szt_card, tcec102, werun
-from connectors.base import Fetcher, Receiver, Stop, Transport
+from connectors.base import Fetcher, Receiver, Stop
 from connectors.config import ConfigError
-
-Settings = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """What there is to choose from; `profile` means the hub's own form for platforms without a public record API."""
-
-    name: str
-    transport: Transport
-    profile: bool
-    secrets: tuple[str, ...]
-    build: Callable[[Settings, Settings], Receiver | Fetcher]
-
+from connectors.formats import szt_card, tcec102, werun
+from connectors.kind import Kind, Settings
+from connectors.profiles import cursor_pull, file_drop, signed_push
 
 _KINDS = (
-    Kind(
-        name="signed_push",
-        transport=Transport.PUSH,
-        profile=True,
-        secrets=("webhook_secrets",),
-        build=lambda config, secrets: signed_push.SignedPush(signed_push.parse_config(config, secrets)),
-    ),
-    Kind(
-        name="cursor_pull",
-        transport=Transport.PULL,
-        profile=True,
-        secrets=(),
-        build=lambda config, secrets: cursor_pull.CursorPull(cursor_pull.parse_config(config, secrets)),
-    ),
-    Kind(
-        name="tcec102",
-        transport=Transport.PUSH,
-        profile=False,
-        secrets=("operator_secret", "data_secret", "data_secret_iv", "sig_secret", "token_key"),
-        build=lambda config, secrets: tcec102.TCec102(tcec102.parse_config(config, secrets)),
-    ),
-    Kind(
-        name="werun",
-        transport=Transport.DEVICE,
-        profile=False,
-        secrets=("app_secret",),
-        build=lambda config, secrets: werun.WeRun(werun.parse_config(config, secrets)),
-    ),
-    Kind(
-        name="file_drop",
-        transport=Transport.FILE,
-        profile=True,
-        secrets=(),
-        build=lambda config, secrets: file_drop.FileDrop(file_drop.parse_config(config, secrets)),
-    ),
-    Kind(
-        name="szt_card",
-        transport=Transport.FILE,
-        profile=True,
-        secrets=(),
-        build=lambda config, secrets: szt_card.build_szt_card(szt_card.parse_config(config, secrets)),
-    ),
+    signed_push.KIND,
+    cursor_pull.KIND,
+    file_drop.KIND,
+    tcec102.KIND,
+    werun.KIND,
+    szt_card.KIND,
 )
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _KINDS}
 

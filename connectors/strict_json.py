@@ -114,6 +114,38 @@ def split_records(data: bytes, key: str) -> Split:
     return Split(rest=rest, rows=found[0], unreadable=found[1])
 
 
+def raw_member(data: bytes, key: str) -> bytes:
+    """Find a member of an object and return its value as it was written: what a platform signed, or nested its rows in.
+
+    Raises:
+        MalformedJsonError: also when the member is missing.
+    """
+    text = _text(data)
+    names: set[str] = set()
+    found: tuple[int, int] | None = None
+
+    def member(at: int) -> int:
+        nonlocal found
+        name, at = _value(text, at)
+        if not isinstance(name, str):
+            raise MalformedJsonError("not_json")
+        if name in names:
+            raise MalformedJsonError("duplicate_key")
+        names.add(name)
+        start = _skip(text, _expect(text, _skip(text, at), ":"))
+        _, end = _value(text, start, _LENIENT)  # whoever reads the value is strict about it
+        if name == key:
+            found = (start, end)
+        return end
+
+    end = _sequence(text, _skip(text, 0), "{", "}", member)
+    if _skip(text, end) != len(text):
+        raise MalformedJsonError("not_json")
+    if found is None:
+        raise MalformedJsonError("no_member")
+    return text[found[0] : found[1]].encode()
+
+
 def require_depth(value: Any, max_depth: int) -> None:
     """Walk level by level, so that the check itself cannot run out of stack."""
     level, depth = [value], 0

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from connectors.base import Description, Fetcher, Receiver, Stop, Transport
-from connectors.egress import Origin
+from connectors.net.egress import Origin
 from connectors.registry import build
 from consent.keyring import KeyRing
 from consent.seal import place

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from connectors.base import ConnectorError, RetryLater
-from connectors.egress import Origin, SafeClient
+from connectors.net.egress import Origin, SafeClient
 from consent.platforms import PlatformBusy, PlatformConfig, PlatformMetadata, PlatformRefused, discover
 from hub.context import Hub
 from hub.errors import UsageProblem

@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.base import ConnectorError, Transport
-from connectors.egress import Origin, SafeClient
+from connectors.net.egress import Origin, SafeClient
 from connectors.strict_json import MalformedJsonError, parse_object
 from hub.changes import log_change
 from hub.clearing.reconcile import (

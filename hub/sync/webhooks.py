@@ -16,7 +16,7 @@ from sqlmodel import col
 from standardwebhooks import Webhook as Signer
 
 from connectors.base import ConnectorError
-from connectors.egress import Origin, SafeClient
+from connectors.net.egress import Origin, SafeClient
 from consent.seal import SealError
 from consent.tables import OAuthClient
 from consent.webhook_secrets import webhook_secret

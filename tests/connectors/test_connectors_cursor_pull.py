@@ -11,7 +11,7 @@ from tests_support.pulling import ACCESS, NOW, ROWS, asked, honest, ids, pages, 
 
 from connectors.base import Cursor, LinkAccess, Reauthorise, Stop
 from connectors.config import ConfigError
-from connectors.cursor_pull import parse_config
+from connectors.profiles.cursor_pull import parse_config
 
 
 def test_a_feed_is_read_to_its_end(serve: Callable) -> None:

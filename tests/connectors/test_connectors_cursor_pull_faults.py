@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tests_support.pulling import ACCESS, NOW, ROWS, asked, honest, ids, pages, puller
 
+from connectors.answers import MAX_RETRY_S, parse_retry_after
 from connectors.base import ConnectorError, Reauthorise, RetryLater, SetAside, Stop
-from connectors.cursor_pull import MAX_RETRY_S, parse_retry_after
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "503", "truncated", "half_json", "slow", "hang_up"])

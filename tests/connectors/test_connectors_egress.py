@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from connectors.addresses import is_callable
 from connectors.base import RetryLater, Stop
-from connectors.egress import EgressLimits, Origin, SafeClient
+from connectors.net.addresses import is_callable
+from connectors.net.egress import EgressLimits, Origin, SafeClient
 
 QUICK = EgressLimits(connect_s=1.0, read_s=0.4, total_s=1.0, body_bytes=100_000)
 GOOD = "https://platform.example"

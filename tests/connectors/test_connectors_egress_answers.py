@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from connectors.base import RetryLater, SetAside, Stop
-from connectors.egress import EgressLimits, Origin, SafeClient, SafeTransport
+from connectors.net.egress import EgressLimits, Origin, SafeClient, SafeTransport
 
 QUICK = EgressLimits(connect_s=1.0, read_s=0.4, total_s=1.0, body_bytes=100_000)
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from connectors.base import ConnectorError, Cursor, Page, RetryLater, SetAside, Stop
 from connectors.config import ConfigError
-from connectors.drop_folder import DropSource, write_drop
-from connectors.file_drop import FileDrop, parse_config
+from connectors.profiles.drop_folder import DropSource, write_drop
+from connectors.profiles.file_drop import FileDrop, parse_config
 
 NOW = datetime(2026, 10, 6, 1, 0, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

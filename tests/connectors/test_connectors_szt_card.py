@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base import Cursor, Page, Unreadable
-from connectors.drop_folder import Drop, DropSource, write_drop
-from connectors.drop_manifest import Manifest
-from connectors.szt_card import FIELDS, build_szt_card, join_trips, parse_config
+from connectors.formats.szt_card import FIELDS, build_szt_card, join_trips, parse_config
+from connectors.profiles.drop_folder import Drop, DropSource, write_drop
+from connectors.profiles.drop_manifest import Manifest
 
 NOW = datetime(2018, 9, 3, 0, 0, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.aes_cbc import decrypt, encrypt
 from connectors.base import Delivery, Inbound, Outcome, Reply
 from connectors.config import ConfigError
-from connectors.tcec102 import (
+from connectors.formats.aes_cbc import decrypt, encrypt
+from connectors.formats.tcec102 import (
     EnvelopeKeys,
     Ret,
     TCec102,
@@ -21,7 +21,7 @@ from connectors.tcec102 import (
     seal_reply,
     sign,
 )
-from connectors.tcec_envelope import EnvelopeError
+from connectors.formats.tcec_envelope import EnvelopeError
 
 # T/CEC 102.4-2016, appendices B and C. The plain text has a comma too many: it is compared as bytes.
 OFFICIAL_KEY = b"1234567890abcdef"

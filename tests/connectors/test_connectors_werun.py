@@ -10,11 +10,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from connectors.aes_cbc import encrypt
 from connectors.base import Delivery, Inbound, Outcome, Reply, Stop
-from connectors.egress import EgressLimits, Origin, SafeClient
-from connectors.wechat_data import WeChatDataError, open_data, parse_session_key, require_watermark, verify_raw_data
-from connectors.werun import WeRun, parse_config
+from connectors.formats.aes_cbc import encrypt
+from connectors.formats.wechat_data import (
+    WeChatDataError,
+    open_data,
+    parse_session_key,
+    require_watermark,
+    verify_raw_data,
+)
+from connectors.formats.werun import WeRun, parse_config
+from connectors.net.egress import EgressLimits, Origin, SafeClient
 
 # WeChat's official decryption demo (vector A) and signature example (vector B).
 APPID = "wx4f4bc4dec97d474b"

@@ -15,7 +15,7 @@ from tests_support.people import link_person
 from tests_support.pushes import DOOR
 from tests_support.web import Caller, count, look_up
 
-from connectors.tcec_envelope import EnvelopeKeys, open_reply, seal_envelope
+from connectors.formats.tcec_envelope import EnvelopeKeys, open_reply, seal_envelope
 from hub.context import Hub
 
 KEYS = EnvelopeKeys(

@@ -20,7 +20,7 @@ from tests_support.town import (
 )  # fmt: skip
 from tests_support.web import count, look_up
 
-from connectors.drop_folder import DropSource, write_drop
+from connectors.profiles.drop_folder import DropSource, write_drop
 from consent.seal import place
 from hub.context import Hub
 from hub.db import writing

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from connectors.base import ConnectorError, LinkAccess, Page
-from connectors.cursor_pull import CursorPull, parse_config
-from connectors.egress import EgressLimits, Origin, SafeClient
+from connectors.net.egress import EgressLimits, Origin, SafeClient
+from connectors.profiles.cursor_pull import CursorPull, parse_config
 
 NOW = datetime(2026, 10, 6, 1, 0, tzinfo=UTC)
 ACCESS = LinkAccess(link_id="7", account="citic-000123", access_token="canary-token")

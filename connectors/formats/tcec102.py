@@ -20,10 +20,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from connectors.base import Delivery, Description, Inbound, Outcome, Reply, Transport, problem
+from connectors.base import Connector, Delivery, Description, Inbound, Outcome, Reply, Transport, problem
 from connectors.config import ConfigError, Fields
-from connectors.strict_json import MalformedJsonError, parse_object
-from connectors.tcec_envelope import (
+from connectors.formats.tcec_envelope import (
     EnvelopeError,
     EnvelopeKeys,
     Opened,
@@ -36,6 +35,8 @@ from connectors.tcec_envelope import (
     seal_reply,
     sign,
 )
+from connectors.kind import Kind
+from connectors.strict_json import MalformedJsonError, parse_object
 
 __all__ = [
     "EnvelopeKeys",
@@ -97,7 +98,7 @@ def parse_config(config: Mapping[str, object], secrets: Mapping[str, object]) ->
         )
 
 
-class TCec102:
+class TCec102(Connector):
     """Receiver of charge orders of one operator."""
 
     def __init__(self, config: TCec102Config) -> None:
@@ -222,3 +223,12 @@ def _connector_id(order: Mapping[str, object]) -> str:
     except KeyError:
         return ""
     return found if isinstance(found, str) else json.dumps(found)
+
+
+KIND = Kind(
+    name="tcec102",
+    transport=Transport.PUSH,
+    profile=False,
+    secrets=("operator_secret", "data_secret", "data_secret_iv", "sig_secret", "token_key"),
+    build=lambda config, secrets: TCec102(parse_config(config, secrets)),
+)

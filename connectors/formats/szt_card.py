@@ -20,10 +20,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from connectors.base import Description, Transport, Unreadable
-from connectors.drop_folder import Drop
-from connectors.drop_rows import Entry
-from connectors.file_drop import FileDrop, FileDropConfig
-from connectors.file_drop import parse_config as parse_drop_config
+from connectors.kind import Kind
+from connectors.profiles.drop_folder import Drop
+from connectors.profiles.drop_rows import Entry
+from connectors.profiles.file_drop import FileDrop, FileDropConfig
+from connectors.profiles.file_drop import parse_config as parse_drop_config
 
 FIELDS = (
     "deal_date",
@@ -178,3 +179,12 @@ def _parse_time(text: str) -> datetime | None:
     except ValueError:
         return None
     return at if at.strftime(_TIME) == text else None
+
+
+KIND = Kind(
+    name="szt_card",
+    transport=Transport.FILE,
+    profile=True,
+    secrets=(),
+    build=lambda config, secrets: build_szt_card(parse_config(config, secrets)),
+)

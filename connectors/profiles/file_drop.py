@@ -13,6 +13,7 @@ from typing import Self
 
 from connectors.base import (
     CheckResult,
+    Connector,
     Cursor,
     Delivery,
     Description,
@@ -22,12 +23,14 @@ from connectors.base import (
     Stop,
     Transport,
     Unreadable,
+    Window,
     describe_profile,
 )
 from connectors.config import ConfigError, Fields
-from connectors.drop_folder import Drop, DropSource, find_next, load_drop
-from connectors.drop_manifest import parse_public_key
-from connectors.drop_rows import Entry
+from connectors.kind import Kind
+from connectors.profiles.drop_folder import Drop, DropSource, find_next, load_drop
+from connectors.profiles.drop_manifest import parse_public_key
+from connectors.profiles.drop_rows import Entry
 
 Arrange = Callable[[Drop, str | None], tuple[Sequence[Entry], str | None]]
 """From a drop and what was carried into it, to the entries to hand on and what to carry out of it.
@@ -82,7 +85,7 @@ def arrange_nothing(drop: Drop, carried: str | None) -> tuple[Sequence[Entry], s
     return drop.entries, carried
 
 
-class FileDrop:
+class FileDrop(Connector):
     """Fetcher of one platform's folder."""
 
     def __init__(
@@ -108,7 +111,9 @@ class FileDrop:
             return CheckResult(ok=False, findings=("root_missing",))
         return CheckResult(ok=True)
 
-    def fetch(self, access: LinkAccess | None, cursor: Cursor | None, *, now: datetime) -> Iterator[Page]:
+    def fetch(
+        self, access: LinkAccess | None, cursor: Cursor | None, *, now: datetime, window: Window | None = None
+    ) -> Iterator[Page]:
         """Yield the pages of every complete drop that follows the cursor. A drop belongs to no link: no access needed.
 
         Raises:
@@ -178,3 +183,12 @@ class _Place:
             reading=self.reading,
             carried=self.carried,
         )
+
+
+KIND = Kind(
+    name="file_drop",
+    transport=Transport.FILE,
+    profile=True,
+    secrets=(),
+    build=lambda config, secrets: FileDrop(parse_config(config, secrets)),
+)

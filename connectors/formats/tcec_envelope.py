@@ -18,8 +18,8 @@ from enum import IntEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connectors.aes_cbc import UndecryptableError, decrypt, encrypt
 from connectors.config import decode_base64
+from connectors.formats.aes_cbc import UndecryptableError, decrypt, encrypt
 from connectors.strict_json import MalformedJsonError, parse_object
 
 ZONE = ZoneInfo("Asia/Shanghai")  # the standard's times are Beijing time without a zone

@@ -20,8 +20,8 @@ from typing import Self
 import httpcore
 import httpx
 
-from connectors.addresses import is_callable, is_loopback
 from connectors.base import Stop
+from connectors.net.addresses import is_callable, is_loopback
 
 Resolve = Callable[[str, int], Sequence[str]]
 PORTS = {"https": 443, "http": 80}

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from connectors.base import (
+    Connector,
     Delivery,
     Description,
     Inbound,
@@ -27,6 +28,7 @@ from connectors.base import (
     problem,
 )
 from connectors.config import ConfigError, Fields, decode_base64
+from connectors.kind import Kind
 from connectors.strict_json import MalformedJsonError, split_records
 
 # No dot: the signed text is joined with dots, and an id with one could be read as another id and timestamp.
@@ -81,7 +83,7 @@ def sign_message(secret: bytes, *, message_id: str, timestamp: int, body: bytes)
     return "v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
 
 
-class SignedPush:
+class SignedPush(Connector):
     """Receiver of signed messages."""
 
     def __init__(self, config: SignedPushConfig) -> None:
@@ -143,3 +145,12 @@ class SignedPush:
         # Every pair is compared, so that the time does not tell which key is the current one.
         fits = [hmac.compare_digest(one, other) for one in expected for other in told]
         return any(fits)
+
+
+KIND = Kind(
+    name="signed_push",
+    transport=Transport.PUSH,
+    profile=True,
+    secrets=("webhook_secrets",),
+    build=lambda config, secrets: SignedPush(parse_config(config, secrets)),
+)

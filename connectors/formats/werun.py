@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from connectors.base import (
+    Connector,
     Delivery,
     Description,
     Inbound,
@@ -32,15 +33,16 @@ from connectors.base import (
     problem,
 )
 from connectors.config import Fields
-from connectors.egress import EgressLimits, Origin, SafeClient
-from connectors.strict_json import MalformedJsonError, parse_object
-from connectors.wechat_data import (
+from connectors.formats.wechat_data import (
     WeChatDataError,
     open_data,
     parse_session_key,
     require_watermark,
     verify_raw_data,
 )
+from connectors.kind import Kind
+from connectors.net.egress import EgressLimits, Origin, SafeClient
+from connectors.strict_json import MalformedJsonError, parse_object
 
 ZONE = ZoneInfo("Asia/Shanghai")
 _STREAM = "steps"
@@ -82,7 +84,7 @@ def parse_config(config: Mapping[str, object], secrets: Mapping[str, object]) ->
         )
 
 
-class WeRun:
+class WeRun(Connector):
     """Receiver of encrypted step lists."""
 
     def __init__(self, config: WeRunConfig, *, client: SafeClient | None = None) -> None:
@@ -267,3 +269,12 @@ def _faults(entry: Any, now: datetime) -> Iterator[tuple[str, str]]:
         yield "time_ahead", "The day lies in the future."
     if not isinstance(step, int) or isinstance(step, bool) or step < 0:
         yield "step", "The number of steps is not a whole number of zero or more."
+
+
+KIND = Kind(
+    name="werun",
+    transport=Transport.DEVICE,
+    profile=False,
+    secrets=("app_secret",),
+    build=lambda config, secrets: WeRun(parse_config(config, secrets)),
+)

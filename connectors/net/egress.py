@@ -19,7 +19,7 @@ import httpcore
 import httpx
 
 from connectors.base import RetryLater, SetAside, Stop
-from connectors.checked_network import (
+from connectors.net.checked_network import (
     PORTS,
     CheckedNetwork,
     EgressLimits,
@@ -29,7 +29,7 @@ from connectors.checked_network import (
     resolve_system,
     within,
 )
-from connectors.inflate import BrokenGzipError, TooLargeError, collect, inflate
+from connectors.net.inflate import BrokenGzipError, TooLargeError, collect, inflate
 
 __all__ = ["Answer", "AnswerRefused", "EgressLimits", "Origin", "SafeClient", "SafeTransport", "TargetRefused"]
 

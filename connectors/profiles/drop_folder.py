@@ -21,7 +21,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from connectors.base import RetryLater, SetAside
-from connectors.drop_manifest import (
+from connectors.profiles.drop_manifest import (
     MANIFEST,
     READY,
     SIGNATURE,
@@ -31,7 +31,7 @@ from connectors.drop_manifest import (
     require_place,
     require_signature,
 )
-from connectors.drop_rows import Entry, parse_rows
+from connectors.profiles.drop_rows import Entry, parse_rows
 
 _SEQUENCE = re.compile(r"[0-9]{1,10}")
 _MAX_MANIFEST_BYTES = 1024 * 1024

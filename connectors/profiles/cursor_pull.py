@@ -15,12 +15,13 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from urllib.parse import urlencode, urlsplit
 
+from connectors.answers import Seen, require_success
 from connectors.base import (
     CheckResult,
+    Connector,
     ConnectorError,
     Cursor,
     Delivery,
@@ -29,21 +30,19 @@ from connectors.base import (
     Page,
     Reauthorise,
     RetryLater,
+    Scope,
     SetAside,
     Stop,
     Transport,
+    Window,
     describe_profile,
 )
 from connectors.config import ConfigError, Fields
-from connectors.egress import Answer, EgressLimits, Origin, SafeClient
+from connectors.kind import Kind
+from connectors.net.egress import Answer, EgressLimits, Origin, SafeClient
 from connectors.strict_json import MalformedJsonError, Split, split_records
 
-MIN_RETRY_S, MAX_RETRY_S = 1, 3600
-_DEFAULT_RETRY_S = {429: 60}
 _MAX_CURSOR = 2048
-_MAX_EMPTY_PAGES = 10
-_MAX_REPEATED_PAGES = 3  # a feed may tell the same rows twice, and with one row a page that repeats a page
-_DIGITS = re.compile(r"[0-9]{1,9}")
 _TOKEN = re.compile(r"[a-z0-9-]{1,64}")
 
 
@@ -129,7 +128,7 @@ def _parse_query(fields: Fields) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, _, value in pairs)
 
 
-class CursorPull:
+class CursorPull(Connector):
     """Fetcher of one account at a time."""
 
     def __init__(
@@ -153,6 +152,7 @@ class CursorPull:
             role=self._config.role,
             lateness_class="weeks",
             drops=self._config.drops,
+            scope=Scope.LINK,
         )
 
     def check(self) -> CheckResult:
@@ -166,7 +166,9 @@ class CursorPull:
         found = "open_without_token" if answer.status < 300 else f"answered_{answer.status}"
         return CheckResult(ok=False, findings=(found,))
 
-    def fetch(self, access: LinkAccess | None, cursor: Cursor | None, *, now: datetime) -> Iterator[Page]:
+    def fetch(
+        self, access: LinkAccess | None, cursor: Cursor | None, *, now: datetime, window: Window | None = None
+    ) -> Iterator[Page]:
         """Yield pages from the cursor to the end of the feed, or to the bound of one run.
 
         Raises:
@@ -178,7 +180,7 @@ class CursorPull:
         if access is None:
             raise Reauthorise("no_token")
         asked = _asked(cursor)
-        seen = _Seen(asked)
+        seen = Seen(asked)
         for _ in range(self._config.pages):
             request_id = self._new_id()
             answer = self._ask(access, asked, request_id)
@@ -227,37 +229,6 @@ class CursorPull:
         return self._client.fetch(f"{url}?{urlencode(query)}", headers=headers)
 
 
-class _Seen:
-    """What one run has met: a platform that turns in a circle must not hold the hub in it."""
-
-    def __init__(self, first: str | None) -> None:
-        self._cursors = {first}
-        self._pages: set[bytes] = set()
-        self._empty = self._repeated = 0
-
-    def is_known_cursor(self, following: str | None) -> bool:
-        if following is None:
-            return False  # the end of the feed, not its beginning
-        known = following in self._cursors
-        self._cursors.add(following)
-        return known
-
-    def require_new_rows(self, split: Split) -> None:
-        if not split.rows and not split.unreadable:
-            self._empty += 1
-            if self._empty > _MAX_EMPTY_PAGES:
-                raise SetAside("endless_empty_pages")
-            return
-        self._empty = 0
-        digest = hashlib.sha256(b"\x1e".join(split.rows)).digest()
-        if digest not in self._pages:
-            self._pages.add(digest)
-            return
-        self._repeated += 1
-        if self._repeated > _MAX_REPEATED_PAGES:
-            raise SetAside("repeated_pages")
-
-
 def _asked(cursor: Cursor | None) -> str | None:
     value = cursor.get("cursor") if cursor is not None else None
     if value is not None and not isinstance(value, str):
@@ -300,32 +271,10 @@ def _following(answer: Answer, split: Split, names: Names) -> object:
     return value
 
 
-def require_success(answer: Answer, now: datetime) -> None:
-    status = answer.status
-    if status == 200:
-        return
-    if status == 401:
-        raise Reauthorise("token_refused")
-    if status == 403 and "insufficient_scope" in answer.headers.get("www-authenticate", ""):
-        raise Reauthorise("scope_refused")
-    if status in (408, 425, 429) or status >= 500:
-        default = _DEFAULT_RETRY_S.get(status, 30)
-        after_s = parse_retry_after(answer.headers.get("retry-after"), now=now, default=default)
-        raise RetryLater(f"answered_{status}", after_s=after_s)
-    raise SetAside(f"answered_{status}")
-
-
-def parse_retry_after(text: str | None, *, now: datetime, default: int) -> int:
-    """Read Retry-After (seconds or a date, RFC 9110 10.2.3) within bounds; whatever is absurd is the default."""
-    if text is None:
-        return default
-    text = text.strip()
-    if _DIGITS.fullmatch(text):
-        return min(max(int(text), MIN_RETRY_S), MAX_RETRY_S)
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return default
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    seconds = int((date - now).total_seconds())
-    return min(max(seconds, MIN_RETRY_S), MAX_RETRY_S)
+KIND = Kind(
+    name="cursor_pull",
+    transport=Transport.PULL,
+    profile=True,
+    secrets=(),
+    build=lambda config, secrets: CursorPull(parse_config(config, secrets)),
+)

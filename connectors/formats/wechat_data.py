@@ -11,8 +11,8 @@ import hmac
 from datetime import datetime
 from typing import Any
 
-from connectors.aes_cbc import BLOCK_BYTES, UndecryptableError, decrypt
 from connectors.config import decode_base64
+from connectors.formats.aes_cbc import BLOCK_BYTES, UndecryptableError, decrypt
 from connectors.strict_json import MalformedJsonError, parse_object
 
 _MAX_DATA_BYTES = 64 * 1024

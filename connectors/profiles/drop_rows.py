@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 
 from connectors.base import SetAside, Unreadable
-from connectors.inflate import BrokenGzipError, TooLargeError, inflate
+from connectors.net.inflate import BrokenGzipError, TooLargeError, inflate
 from connectors.strict_json import MalformedJsonError, parse_object
 
 Entry = bytes | Unreadable

@@ -1,0 +1,1 @@
+"""The only way out: registered origins, checked addresses, bounded answers."""
