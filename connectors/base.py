@@ -60,6 +60,7 @@ class Description:
     lateness_class: Lateness
     drops: tuple[str, ...] = ()  # personal fields of the format that no mapping may keep
     scope: Scope = Scope.PLATFORM
+    windowed: bool = False  # can be asked for a stretch of time, so that the past is read in a lane of its own
     reread: timedelta | None = None  # where the format itself says how far back, instead of OVERLAP
     corroborates: bool = False  # rows that name nobody: they confirm acts that others report, and credit none
 
@@ -163,8 +164,11 @@ class Cursor(dict[str, CursorValue]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
+    """What one request brought, and where to go on after it. `last`: this run has nothing more to ask for."""
+
     delivery: Delivery
     cursor: Cursor
+    last: bool = False
 
 
 class Prove(Protocol):

@@ -7,7 +7,28 @@ from collections.abc import Mapping
 
 from connectors.base import Fetcher, Receiver, Stop
 from connectors.config import ConfigError
-from connectors.formats import szt_card, tcec102, werun
+from connectors.formats import (
+    alipay_green,
+    baidu_track,
+    bill_csv,
+    camt053,
+    connected_car,
+    didi_es,
+    espi,
+    event_file,
+    gbt32960,
+    kuaidi100_label,
+    mds_trips,
+    ocpi_cdr,
+    psd2_card,
+    recycling,
+    szt_card,
+    takeaway_order,
+    tcec102,
+    tcec102_pull,
+    wechat_waybill,
+    werun,
+)
 from connectors.kind import Kind, Settings
 from connectors.profiles import cursor_pull, file_drop, signed_push
 
@@ -18,6 +39,23 @@ _KINDS = (
     tcec102.KIND,
     werun.KIND,
     szt_card.KIND,
+    takeaway_order.KIND,
+    wechat_waybill.KIND,
+    kuaidi100_label.KIND,
+    recycling.KIND,
+    ocpi_cdr.KIND,
+    mds_trips.KIND,
+    didi_es.KIND,
+    baidu_track.KIND,
+    alipay_green.KIND,
+    psd2_card.KIND,
+    connected_car.KIND,
+    espi.KIND,
+    tcec102_pull.KIND,
+    bill_csv.KIND,
+    camt053.KIND,
+    event_file.KIND,
+    gbt32960.KIND,
 )
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _KINDS}
 

@@ -120,30 +120,49 @@ def raw_member(data: bytes, key: str) -> bytes:
     Raises:
         MalformedJsonError: also when the member is missing.
     """
+    members = raw_members(data)
+    if key not in members:
+        raise MalformedJsonError("no_member")
+    return members[key]
+
+
+def raw_members(data: bytes) -> dict[str, bytes]:
+    """Take an object apart into its members, each value as it was written; whoever reads a value is strict about it.
+
+    Raises:
+        MalformedJsonError: not UTF-8, not an object, the same name twice.
+    """
     text = _text(data)
-    names: set[str] = set()
-    found: tuple[int, int] | None = None
+    members: dict[str, bytes] = {}
 
     def member(at: int) -> int:
-        nonlocal found
         name, at = _value(text, at)
         if not isinstance(name, str):
             raise MalformedJsonError("not_json")
-        if name in names:
+        if name in members:
             raise MalformedJsonError("duplicate_key")
-        names.add(name)
         start = _skip(text, _expect(text, _skip(text, at), ":"))
-        _, end = _value(text, start, _LENIENT)  # whoever reads the value is strict about it
-        if name == key:
-            found = (start, end)
+        _, end = _value(text, start, _LENIENT)
+        members[name] = text[start:end].encode()
         return end
 
     end = _sequence(text, _skip(text, 0), "{", "}", member)
     if _skip(text, end) != len(text):
         raise MalformedJsonError("not_json")
-    if found is None:
-        raise MalformedJsonError("no_member")
-    return text[found[0] : found[1]].encode()
+    return members
+
+
+def parse_text(value: bytes | None) -> str | None:
+    """Read a value of `raw_members` that must be a text; None if it is missing, null or anything else."""
+    if value is None:
+        return None
+    text = _text(value)
+    try:
+        found, end = _value(text, 0)
+        _require_whole_characters(text, found)
+    except MalformedJsonError:
+        return None
+    return found if isinstance(found, str) and end == len(text) else None
 
 
 def require_depth(value: Any, max_depth: int) -> None:

@@ -112,6 +112,7 @@ def read_spans(
                     account=account,
                 ),
                 cursor=(reached.within(span, span.page) if turns else after).as_cursor(),
+                last=part.following is None and span.end >= until,
             )
             if turns:
                 raise SetAside("cursor_loop")

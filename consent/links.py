@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -21,10 +21,8 @@ from sqlmodel import col
 from consent.batches import Query, among, dialect_of, epoch_us, load_columns
 from consent.changes import Change, change
 from consent.errors import ConsentError
-from consent.grants import GrantState, require_grant
 from consent.keyring import KeyPurpose, KeyRing
 from consent.tables import Link
-from consent.terms import HUB, Purpose
 from consent.vault import load_vault
 
 OWNED_SCHEMA: dict[str, Any] = {"row": pl.UInt32, "subject_id": pl.Int64, "link_id": pl.String}
@@ -53,14 +51,6 @@ class LinkNotFound(ConsentError):
     """No such link of this person."""
 
 
-class LinkUnusable(ConsentError):
-    """The link may not be used now: `reason` is link_inactive, grant, no_token or erased."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
     """What a platform issued for one link."""
@@ -68,19 +58,6 @@ class Tokens:
     access_token: str = field(repr=False)
     refresh_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """What is needed to call the platform for one link. Keep it no longer than the call."""
-
-    link_id: str
-    subject_id: int
-    platform: str
-    account: str = field(repr=False)
-    tokens: Tokens | None = field(repr=False)
-    token_version: int
-    scope: str
 
 
 def account_key(keyring: KeyRing, platform: str, account: str) -> str:
@@ -218,45 +195,6 @@ def load_links(session: Session, *, subject_id: int) -> list[Link]:
     return list(session.scalars(query))
 
 
-def load_access(session: Session, keyring: KeyRing, *, link_id: str, now: datetime) -> Access:
-    """Open the link's account and token for one call, if the grant allows collecting from that platform now.
-
-    Raises LinkUnusable.
-    """
-    link = session.get(Link, link_id, populate_existing=True)
-    if link is None or link.state != LinkState.ACTIVE or link.valid_until is not None:
-        raise LinkUnusable("link_inactive")
-    grant = require_grant(session, grant_id=link.grant_id, subject_id=link.subject_id)
-    terms = grant.terms
-    in_force = grant.state is GrantState.ACTIVE and terms.valid_from <= now < terms.valid_until
-    covered = terms.recipient == HUB and Purpose.COLLECT in terms.purposes and link.platform in terms.platforms
-    if not (in_force and covered):
-        raise LinkUnusable("grant")
-    return open_access(session, keyring, link)
-
-
-def open_access(session: Session, keyring: KeyRing, link: Link) -> Access:
-    """Open a link's account and token without asking the grant: for telling the platform that it is over.
-
-    Raises LinkUnusable if the person is erased, SealError if a sealed column is not of this row.
-    """
-    vault = load_vault(session, keyring, [link.subject_id])
-    if not vault.has(link.subject_id):
-        raise LinkUnusable("erased")
-    open_column = partial(vault.open, "link", row_id=_row_id(link), subject_id=link.subject_id)
-    account = open_column("account_sealed", blob=link.account_sealed)
-    sealed = None if link.token_sealed is None else open_column("token_sealed", blob=link.token_sealed)
-    return Access(
-        link_id=link.link_id,
-        subject_id=link.subject_id,
-        platform=link.platform,
-        account=account.decode(),
-        tokens=None if sealed is None else _parse_tokens(sealed, link.token_expires_at),
-        token_version=link.token_version,
-        scope=link.scope,
-    )
-
-
 def take_lease(session: Session, *, link_id: str, holder: str, now: datetime, life: timedelta) -> bool:
     """Become the only one who refreshes this link's token until the lease ends. Commit before calling the platform."""
     free = or_(col(Link.lease_until).is_(None), col(Link.lease_until) <= now, col(Link.lease_holder) == holder)
@@ -335,14 +273,9 @@ def _put_tokens(session: Session, keyring: KeyRing, link: Link, tokens: Tokens |
 
 def _seal(session: Session, keyring: KeyRing, link: Link, column: str, plaintext: bytes) -> bytes:
     vault = load_vault(session, keyring, [link.subject_id])
-    return vault.seal("link", column, row_id=_row_id(link), subject_id=link.subject_id, plaintext=plaintext)
+    return vault.seal("link", column, row_id=link_row_id(link), subject_id=link.subject_id, plaintext=plaintext)
 
 
-def _row_id(link: Link) -> str:
+def link_row_id(link: Link) -> str:
     """The platform is part of it: a row whose platform was edited would send the token to the wrong one."""
     return f"{link.link_id}@{link.platform}"
-
-
-def _parse_tokens(sealed: bytes, expires_at: datetime | None) -> Tokens:
-    parts = json.loads(sealed)
-    return Tokens(access_token=parts["access_token"], refresh_token=parts["refresh_token"], expires_at=expires_at)

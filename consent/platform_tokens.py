@@ -12,16 +12,8 @@ from sqlalchemy.orm import Session
 
 from consent.http import AnswerInvalid, Http
 from consent.keyring import KeyRing
-from consent.links import (
-    Access,
-    LinkState,
-    load_access,
-    mark_broken,
-    open_access,
-    release_lease,
-    store_tokens,
-    take_lease,
-)
+from consent.link_access import Access, load_access, open_access
+from consent.links import LinkState, mark_broken, release_lease, store_tokens, take_lease
 from consent.platform_pins import trusted_metadata
 from consent.platforms import PlatformBusy, PlatformConfig, PlatformRefused
 from consent.tables import Link
@@ -71,13 +63,13 @@ def refresh(
     holder = secrets.token_urlsafe(12)
     with transactions() as session:
         access = load_access(session, keyring, link_id=link_id, now=now)
-        if _is_fresh(access, now, refused_version):
+        if is_fresh(access, now, refused_version):
             return Refreshed.FRESH
         if not take_lease(session, link_id=link_id, holder=holder, now=now, life=LEASE_LIFE):
             return Refreshed.BUSY
         # What was read before the lease may be used up.
         access = load_access(session, keyring, link_id=link_id, now=now)
-        if _is_fresh(access, now, refused_version):
+        if is_fresh(access, now, refused_version):
             release_lease(session, link_id=link_id, holder=holder)
             return Refreshed.FRESH
     old = access.tokens
@@ -139,7 +131,8 @@ def revoke_at_platform(
         return _forget_tokens(session, access)
 
 
-def _is_fresh(access: Access, now: datetime, refused_version: int | None) -> bool:
+def is_fresh(access: Access, now: datetime, refused_version: int | None) -> bool:
+    """Whether the token need not be renewed: its end is not near, and it is not the version that was refused."""
     tokens = access.tokens
     if access.token_version == refused_version:
         return False

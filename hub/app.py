@@ -16,6 +16,7 @@ from hub.api.operation import operation_router
 from hub.api.problems import tell_problems
 from hub.api.standards import standards_router
 from hub.api.statements import statements_router
+from hub.api.uploads import uploads_router
 from hub.changes import log_consent_change
 from hub.context import Hub
 from hub.log.routes import build_log_router
@@ -86,6 +87,7 @@ def create_app(hub: Hub) -> FastAPI:
     app.include_router(statements_router(hub, gate))
     app.include_router(account_router(hub, gate))
     app.include_router(mine_router(hub, gate))
+    app.include_router(uploads_router(hub, gate))
     app.include_router(authorize_router(hub, gate.authority))
     app.include_router(operation_router(hub))
     app.include_router(standards_router(hub))

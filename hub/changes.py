@@ -4,7 +4,7 @@
 leads to a person: ids of grants and links go in as digests of random 128-bit values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -26,6 +26,16 @@ def log_change(session: Session, kind: Kind, reference: str, at: datetime, field
     """Append the leaf of one change and remember it under the change's reference."""
     leaf_id = append_leaf(session, build_leaf(kind, at, dict(fields)))
     session.add(ChangeLeaf(kind=str(kind), reference=reference, leaf_id=leaf_id))
+    session.flush()
+
+
+def log_changes(session: Session, at: datetime, changes: Sequence[tuple[Kind, str, Mapping[str, Any]]]) -> None:
+    """Append the leaves of several changes (kind, reference, fields), each a leaf of its own; cheaper than one by one."""
+    leaf_ids = [append_leaf(session, build_leaf(kind, at, dict(fields))) for kind, _, fields in changes]
+    session.add_all(
+        ChangeLeaf(kind=str(kind), reference=reference, leaf_id=leaf_id)
+        for (kind, reference, _), leaf_id in zip(changes, leaf_ids, strict=True)
+    )
     session.flush()
 
 

@@ -6,12 +6,14 @@ from hub.commands import comparing, demo, exporting, inspect, operate, people, r
 from hub.commands.bench import bench
 from hub.commands.console import told_errors
 from hub.commands.keys import keys
+from hub.commands.profiles import profiles
 from hub.commands.quarantine import quarantine
 from hub.commands.receipts import receipts
 from hub.commands.restating import restate
 from hub.commands.simulating import simulate
 from hub.commands.staff import staff
 from hub.commands.standards import standards
+from hub.commands.sync import sync
 
 app = typer.Typer(
     name="tanlian",
@@ -30,11 +32,13 @@ app.add_typer(people.participants, name="participants")
 app.add_typer(people.clients, name="clients")
 people.people.command("export")(rights.export)
 people.people.command("erase")(rights.erase)
+people.people.command("upload")(rights.upload)
 app.add_typer(people.people, name="people")
 app.add_typer(receipts, name="receipts")
 app.add_typer(staff, name="staff")
 app.add_typer(inspect.connectors, name="connectors")
 app.add_typer(inspect.mappings, name="mappings")
+app.add_typer(profiles, name="profiles")
 standards.command("compare")(comparing.compare)
 standards.command("points")(comparing.points)
 standards.command("simulate")(simulate)
@@ -43,6 +47,7 @@ standards.command("export")(exporting.export)
 standards.command("validate")(exporting.validate)
 app.add_typer(standards, name="standards")
 app.add_typer(quarantine, name="quarantine")
+app.add_typer(sync, name="sync")
 app.add_typer(operate.window, name="window")
 app.add_typer(operate.log, name="log")
 app.add_typer(bench, name="bench")

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from connectors.base import Delivery, Outcome
 from consent.terms import Purpose
-from hub.changes import log_change
+from hub.changes import log_change, log_changes
 from hub.clearing import store as clearing_store
 from hub.clearing.deciding import NO_LAST_SEQ, Decided, credit, decide, observe_window
 from hub.clearing.facts import Facts
@@ -38,13 +38,13 @@ from hub.failpoints import failpoint
 from hub.ledger import postings
 from hub.ledger.store import append_entries, load_pending
 from hub.log.leaves import Kind
-from hub.participants import Platform
+from hub.participants import Feed, Platform
 from hub.records.collect import Origin, collect, read_for
 from hub.records.quarantine import RowState, find_open_rows, load_waiting, note_tried, settle
 from hub.records.reading import SET_ASIDE_SCHEMA
-from hub.records.store import find_batch
+from hub.records.store import find_batches
 from hub.records.tables import Batch
-from hub.sync.cursors import Held, save_cursor
+from hub.sync.cursors import Held, find_lost, save_cursors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,33 +71,55 @@ FLOW = (
 def take_delivery(
     hub: Hub, platform: Platform, delivery: Delivery, *, now: datetime, held: Held | None = None
 ) -> Outcome:
-    """Collect, translate, quantify and store one delivery.
-
-    The rows, the marks for clearing, the log leaf and the cursor commit together. A delivery that came before under the
-    same id and with the same bytes changes nothing and gets the same answer.
-
-    Args:
-        held: for what the hub fetched: the lease it holds and the cursor to move with the rows.
+    """Collect, translate, quantify and store one delivery: a group of one.
 
     Raises:
         Conflict: the delivery id came before with other bytes, or the lease was lost; nothing is stored.
     """
-    read = read_for(hub, platform, delivery, now)
-    origin = Origin.RECEIVED if held is None else Origin.FETCHED
+    taken = take_deliveries(hub, platform, [delivery], now=now, held=[] if held is None else [held])[0]
+    if taken is None:
+        raise Conflict("another worker took this link over")
+    return taken
+
+
+def take_deliveries(
+    hub: Hub, platform: Platform, deliveries: Sequence[Delivery], *, now: datetime, held: Sequence[Held] = ()
+) -> list[Outcome | None]:
+    """Collect, translate, quantify and store some deliveries of one feed.
+
+    The rows, the marks for clearing, the log leaves and the cursors commit together. A delivery that came before under the
+    same id and with the same bytes changes nothing and gets the same answer.
+
+    Args:
+        held: for what the hub fetched, beside each delivery: the lease it holds and the cursor to move with the rows.
+
+    Returns:
+        For each delivery what became of it; None where its lease was lost meanwhile: nothing of it is stored.
+
+    Raises:
+        Conflict: a delivery id came before with other bytes; nothing of the group is stored.
+    """
+    feed = platform.feed(deliveries[0].stream)
+    read = read_for(hub, feed, deliveries, now)
+    origin = Origin.FETCHED if held else Origin.RECEIVED
     with writing(hub.engine) as session:
-        before = find_batch(session, platform.platform_id, delivery.stream, delivery.delivery_id)
-        if before is None:
-            taken = collect(session, hub, platform, delivery, read, origin=origin, now=now)
-            outcome = taken.outcome
-            if taken.batch is not None:
-                _log_batch(session, taken.batch, now=now)
-        else:
-            outcome = _same_answer(before, delivery)
-        if held is not None and not save_cursor(session, hub.ring, held):
-            raise Conflict("another worker took this link over")
+        lost = find_lost(session, held)
+        ids = [delivery.delivery_id for delivery in deliveries]
+        before = find_batches(session, platform.platform_id, feed.stream, ids)
+        answers: list[Outcome | None] = [
+            _same_answer(before[one.delivery_id], one) if one.delivery_id in before else None for one in deliveries
+        ]
+        new = [place for place, one in enumerate(deliveries) if one.delivery_id not in before and place not in lost]
+        if new:
+            told = [deliveries[place] for place in new]
+            taken = collect(session, hub, platform, feed, told, read.only(new), origin=origin, now=now)
+            _log_batches(session, [one.batch for one in taken if one.batch is not None], now=now)
+            for place, one in zip(new, taken, strict=True):
+                answers[place] = one.outcome
+        save_cursors(session, hub.ring, [one for place, one in enumerate(held) if place not in lost])
         failpoint("collect.before_commit")
     failpoint("collect.after_commit")
-    return outcome
+    return [None if place in lost else answer for place, answer in enumerate(answers)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,30 +133,37 @@ class Replayed:
 
 
 def replay_quarantined(
-    hub: Hub, platform: Platform, *, after: int = 0, limit: int = 500, tried_too: bool = False, now: datetime
+    hub: Hub,
+    platform: Platform,
+    feed: Feed | None = None,
+    *,
+    after: int = 0,
+    limit: int = 500,
+    tried_too: bool = False,
+    now: datetime,
 ) -> Replayed | None:
-    """Translate the next rows that were set aside with today's mapping, and take those that translate now.
+    """Translate the next rows of a feed (the first one) that were set aside with today's mapping, and take what translates.
 
     They go the same way as any delivery: owner and consent are asked for anew, and what came meanwhile is not taken
     twice. The rest stays where it is. Returns None if nothing is left to try.
     """
+    feed = feed or platform.feeds[0]
     with writing(hub.engine) as session:
         lock(session, "replay_quarantined")
-        waiting = load_waiting(session, hub.ring, platform, after=after, limit=limit, tried_too=tried_too)
+        waiting = load_waiting(session, hub.ring, platform, feed, after=after, limit=limit, tried_too=tried_too)
         if not waiting.ids:
             return None
-        delivery = waiting.delivery(platform.document.stream)
-        read = read_for(hub, platform, delivery, now)
+        delivery = waiting.delivery(feed.stream)
+        read = read_for(hub, feed, [delivery], now)
         good = [waiting.ids[row] for row in read.records["row"]]
         settle(session, good, RowState.REPLAYED)
-        note_tried(session, sorted(set(waiting.ids) - set(good)), platform.document.mapping)
+        note_tried(session, sorted(set(waiting.ids) - set(good)), feed.mapping)
         outcome = Outcome()
         if good:
-            read = replace(read, rows=len(good), aside=pl.DataFrame(schema=SET_ASIDE_SCHEMA))
-            taken = collect(session, hub, platform, delivery, read, origin=Origin.REPLAYED, now=now)
-            outcome = taken.outcome
-            if taken.batch is not None:
-                _log_batch(session, taken.batch, now=now)
+            read = replace(read, rows=(len(good),), aside=pl.DataFrame(schema=SET_ASIDE_SCHEMA))
+            taken = collect(session, hub, platform, feed, [delivery], read, origin=Origin.REPLAYED, now=now)
+            outcome = taken[0].outcome
+            _log_batches(session, [one.batch for one in taken if one.batch is not None], now=now)
         failpoint("replay.before_commit")
     return Replayed(last=waiting.ids[-1], rows=len(waiting.ids), translated=len(good), outcome=outcome)
 
@@ -265,8 +294,14 @@ def _same_answer(before: Batch, delivery: Delivery) -> Outcome:
     )
 
 
-def _log_batch(session: Session, batch: Batch, *, now: datetime) -> None:
-    fields = {
+def _log_batches(session: Session, batches: Sequence[Batch], *, now: datetime) -> None:
+    log_changes(
+        session, now, [(Kind(f"batch.{batch.origin}"), f"{batch.batch_id}", _batch_leaf(batch)) for batch in batches]
+    )
+
+
+def _batch_leaf(batch: Batch) -> dict[str, object]:
+    return {
         "participant": batch.platform,
         "stream": batch.stream,
         "mapping": batch.mapping,
@@ -280,7 +315,6 @@ def _log_batch(session: Session, batch: Batch, *, now: datetime) -> None:
         "claimed_mg": batch.claimed_mg,
         "records_root": batch.records_root,
     }
-    log_change(session, Kind(f"batch.{batch.origin}"), f"{batch.batch_id}", now, fields)
 
 
 def _append(session: Session, decided: Decided, window_id: int, *, provisional: bool) -> None:

@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     worker_idle: timedelta = Field(default=timedelta(seconds=1), description="pause of a worker that found no work")
     lease: timedelta = Field(default=timedelta(seconds=60), description="how long a worker may keep a link unheard")
     max_pages_per_fetch: int = 10_000
+    links_a_group: int = Field(default=64, ge=1, le=1000, description="links of one feed that a worker reads together")
     clear_group_records: int = Field(default=400_000, description="about how many records one clearing step holds")
     session_idle: timedelta = Field(
         default=timedelta(hours=1), description="a person who does nothing for so long has to sign in again"

@@ -25,6 +25,7 @@ from hub.log.sequencer import Sequencer
 from hub.log_signing import log_signer
 from hub.pipeline import clear_dirty, clear_sealed, seal_window
 from hub.staff.sessions import purge_staff
+from hub.sync.cursors import Lane
 from hub.sync.fetching import POLL, fetch_next
 from hub.sync.giving_back import give_back
 from hub.sync.webhooks import deliver_webhooks
@@ -32,7 +33,7 @@ from hub.sync.webhooks import deliver_webhooks
 log = structlog.get_logger(__name__)
 
 PURGE_EVERY = timedelta(minutes=10)
-LINKS_A_ROUND = 50
+GROUPS_A_ROUND = 8
 SOON = timedelta(seconds=1)
 SELDOM = timedelta(seconds=5)
 
@@ -62,6 +63,7 @@ class Worker:
         self._purge_at = hub.clock()
         self.jobs = (
             Job(name="fetch", run=self._fetch),
+            Job(name="backfill", run=self._backfill),
             Job(name="clear", run=self._clear, every=SOON),
             Job(name="seal", run=self._seal, every=SOON),
             Job(name="clear_sealed", run=self._clear_sealed),
@@ -98,10 +100,17 @@ class Worker:
 
     def _fetch(self) -> bool:
         """Read some links before the other jobs get their turn: clearing and signing cost less for many at once."""
-        for done in range(LINKS_A_ROUND):
-            if self.stopping.is_set() or not fetch_next(self.hub, self.name, poll=self._poll):
+        for done in range(GROUPS_A_ROUND):
+            if self.stopping.is_set() or not self._fetch_some(Lane.FEED):
                 return done > 0
         return True
+
+    def _backfill(self) -> bool:
+        """Read a little of the past in each round: it never stands before what is new."""
+        return not self.stopping.is_set() and self._fetch_some(Lane.BACKFILL)
+
+    def _fetch_some(self, lane: Lane) -> bool:
+        return fetch_next(self.hub, self.name, poll=self._poll, lane=lane, most=self.hub.settings.links_a_group)
 
     def _clear(self) -> bool:
         return clear_dirty(self.hub, now=self.hub.clock()) > 0

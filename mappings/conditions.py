@@ -3,7 +3,7 @@
 import numpy as np
 
 from mappings.decimals import EXACT, parse_whole
-from mappings.model import AllOf, AnyOf, Condition, Equals, EqualsNumber, IsAbsent, Not
+from mappings.model import AllOf, AnyOf, Condition, Equals, EqualsNumber, IsAbsent, IsFlag, Not
 from mappings.reader import Documents
 from mappings.texts import Mask
 
@@ -25,6 +25,8 @@ def find_rows(condition: Condition, documents: Documents) -> Mask:
             rows = (states == EXACT) & (values == condition.value_micro)
         case IsAbsent():
             rows = documents.field(condition.paths).absent == condition.expected
+        case IsFlag():
+            rows = documents.field(condition.paths).flag == int(condition.expected)
         case _:
             rows = documents.field(condition.paths).texts.equals(documents.field(condition.others).texts)
     return rows

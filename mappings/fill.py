@@ -93,7 +93,7 @@ def fill_field(name: str, cases: tuple[model.Case, ...], context: Context) -> Fi
         filled = _choose(taken, _fill_case(name, case, context), filled, whole=case.when is None and bool(left.all()))
         left = left & ~taken
     missing = _MISSING.get(name)
-    if missing is None:
+    if missing is None or any(isinstance(case.transform, model.Nobody) for case in cases):
         return filled
     faults = _mark(filled.faults, ~filled.told & (filled.faults == NONE), missing)
     return Filled(told=filled.told, faults=faults, numbers=filled.numbers, series=filled.series, units=filled.units)
@@ -101,6 +101,11 @@ def fill_field(name: str, cases: tuple[model.Case, ...], context: Context) -> Fi
 
 def _nothing(rows: int) -> Filled:
     return Filled(told=np.zeros(rows, np.bool_), faults=np.zeros(rows, np.uint8))
+
+
+def _nobody(rows: int) -> Filled:
+    series = pl.Series([None], dtype=pl.String).new_from_index(0, rows)
+    return Filled(told=np.zeros(rows, np.bool_), faults=np.zeros(rows, np.uint8), series=series)
 
 
 def _choose(taken: Mask, new: Filled, old: Filled, *, whole: bool) -> Filled:
@@ -157,6 +162,8 @@ def _fill(name: str, transform: model.Transform, context: Context) -> Filled:
         case model.Codes():
             codes = np.array(transform.ours, np.int64)
             return _fill_words(name, documents.field(transform.paths), transform.theirs, codes)
+        case model.Nobody():
+            return _nobody(len(documents))
         case model.Reversal():
             theirs = (*transform.reversed, *transform.normal)
             meaning = np.array([1] * len(transform.reversed) + [0] * len(transform.normal), np.int64)
@@ -239,7 +246,7 @@ def _fill_times(transform: model.Time, documents: Documents) -> Filled:
     field = documents.field(transform.paths)
     match transform:
         case model.OffsetTime():
-            moments, faults = parse_offset_times(field.texts)
+            moments, faults = parse_offset_times(field.texts, transform.zone)
         case model.LocalTime():
             moments, faults = parse_local_times(field.texts, transform.zone)
         case model.ServiceDay():

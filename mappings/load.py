@@ -129,6 +129,9 @@ def _parse_cases(section: Section, name: str) -> tuple[model.Case, ...]:
     cases = tuple(parse_case(part, name) for part in section.sections(name))
     if any(case.when is None for case in cases[:-1]):
         raise section.error(name, "only the last case may be without `when`; what follows it is never reached")
+    nobody = any(isinstance(case.transform, model.Nobody) for case in cases)
+    if nobody and (len(cases) > 1 or cases[0].when is not None):
+        raise section.error(name, "a format names people or nobody, not both")
     return cases
 
 
@@ -158,7 +161,7 @@ def _paths_read(mapping: Mapping) -> Iterator[tuple[str, Paths, tuple[Path, ...]
 
 def _of_transform(transform: model.Transform) -> tuple[Paths, ...]:
     match transform:
-        case model.Constant() | model.Link():
+        case model.Constant() | model.Link() | model.Nobody():
             return ()
         case model.Join():
             return transform.parts

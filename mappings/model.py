@@ -61,12 +61,20 @@ class AnyOf:
     conditions: tuple["Condition", ...]
 
 
-Condition: TypeAlias = Equals | EqualsNumber | IsAbsent | SameAs | Not | AllOf | AnyOf
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsFlag:
+    """The field is the JSON boolean true, or with `expected` false: the boolean false."""
+
+    paths: Paths
+    expected: bool
+
+
+Condition: TypeAlias = Equals | EqualsNumber | IsAbsent | IsFlag | SameAs | Not | AllOf | AnyOf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
-    """The same for every row: a word, a whole number (quantities in millionths), or false."""
+    """The same for every row: a word, a whole number (quantities in millionths), or true (1) or false (0)."""
 
     value: str | int
 
@@ -89,6 +97,11 @@ class Join:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """The account is the one of the link through which the row was fetched; the row does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nobody:
+    """The format names no person: its rows confirm acts that others report, and credit nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +132,10 @@ class Number:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffsetTime:
-    """A time that is written with its offset from UTC."""
+    """A time that is written with its offset from UTC; one without is on the clock of `zone`, if that is given."""
 
     paths: Paths
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +181,7 @@ class Reversal:
 
 
 Time: TypeAlias = OffsetTime | LocalTime | ServiceDay | UnixTime
-Transform: TypeAlias = Constant | Text | Join | Link | Words | Codes | Number | Time | Token | Reversal
+Transform: TypeAlias = Constant | Text | Join | Link | Nobody | Words | Codes | Number | Time | Token | Reversal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,3 +224,8 @@ class Mapping:
     def needs_link(self) -> bool:
         """Tell whether the rows do not say whose they are: only the link through which they were fetched does."""
         return any(isinstance(case.transform, Link) for case in self.fields.get("account", ()))
+
+    @property
+    def corroborates(self) -> bool:
+        """Tell whether the rows name nobody: then `account` is null in every record."""
+        return any(isinstance(case.transform, Nobody) for case in self.fields.get("account", ()))

@@ -31,13 +31,15 @@ class Field:
     """What a batch says in one field.
 
     `texts` is told for strings and numbers that are not empty; `absent` where the field is missing or null; `wrong`
-    where it holds a boolean, an object or an array; `conflict` where two of its names are there and differ.
+    where it holds a boolean, an object or an array; `conflict` where two of its names are there and differ; `flag` is 1
+    where it holds the boolean true, 0 where false, else -1.
     """
 
     texts: Texts
     absent: Mask
     wrong: Mask
     conflict: Mask
+    flag: scan.Spans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,6 +114,7 @@ class Documents:
             absent=kinds <= scan.NULL,
             wrong=kinds >= scan.BOOLEAN,
             conflict=conflict,
+            flag=np.where((kinds == scan.BOOLEAN) & ~conflict, ends - starts == len("true"), -1).astype(np.int32),
         )
 
 

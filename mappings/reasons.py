@@ -36,6 +36,7 @@ class Reason(StrEnum):
     NOT_FINITE = "not_finite", "The document contains NaN or Infinity, which are not numbers in JSON."
     DUPLICATE_KEY = "duplicate_key", "An object of the document has the same key twice."
     # What the platform says did not become an act.
+    NO_REDUCTION = "no_reduction", "The record does not show that the act avoided any emission."
     MISSING_SCENE = "missing_scene", "The kind of act is not told."
     UNKNOWN_SCENE = "unknown_scene", "The mapping does not know this kind of act."
     UNPAIRED = "unpaired", "The trip has an entry without an exit, or an exit without an entry."
@@ -89,5 +90,5 @@ READING = (
 )
 """In the order of the scanner's statuses, which begin with 1."""
 
-STATED = (Reason.UNPAIRED, Reason.NO_TRIP, Reason.NOT_FINAL)
+STATED = (Reason.UNPAIRED, Reason.NO_TRIP, Reason.NOT_FINAL, Reason.NO_REDUCTION, Reason.UNIT_MISMATCH)
 """The reasons that a mapping file may give by a condition of its own."""

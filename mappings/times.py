@@ -28,9 +28,18 @@ EARLIEST_US = 946_684_800_000_000
 LATEST_US = 253_402_300_799_999_999
 
 
-def parse_offset_times(texts: Texts) -> tuple[Moments, Faults]:
-    """Read RFC 3339 times, which carry their offset from UTC (-12:00 to +14:00, or Z)."""
-    return _within_range(*_read(texts, _OFFSET))
+def parse_offset_times(texts: Texts, zone: str | None = None) -> tuple[Moments, Faults]:
+    """Read RFC 3339 times, which carry their offset from UTC (-12:00 to +14:00, or Z).
+
+    Args:
+        zone: on whose clock a time without offset stands, where the format says so; else such a time is refused.
+    """
+    moments, faults = _within_range(*_read(texts, _OFFSET))
+    bare = faults == _MISSING_ZONE
+    if zone is None or not bare.any():
+        return moments, faults
+    local, found = parse_local_times(texts, zone)
+    return np.where(bare, local, moments), np.where(bare, found, faults)
 
 
 def parse_local_times(texts: Texts, zone: str) -> tuple[Moments, Faults]:

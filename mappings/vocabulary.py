@@ -15,6 +15,7 @@ from standards.regions import RegionError, check_region
 from standards.schema import Precision, Role
 from standards.units import UnitError, multiplier, parse_decimal_micro
 
+COMPARISONS = ("equals", "in", "equals_number", "absent", "flag", "same_as")
 TIME_FORMS = ("offset", "local", "unix", "day_start", "day_end")
 
 
@@ -47,9 +48,9 @@ def parse_condition(section: Section) -> model.Condition:
         section.finish()
         return model.Not(condition=condition)
     paths = section.path("path")
-    forms = [form for form in ("equals", "in", "equals_number", "absent", "same_as") if section.has(form)]
+    forms = [form for form in COMPARISONS if section.has(form)]
     if len(forms) != 1:
-        raise section.error("", "a condition says exactly one of equals, in, equals_number, absent, same_as")
+        raise section.error("", f"a condition says exactly one of {', '.join(COMPARISONS)}")
     parsed = _parse_comparison(section, forms[0], paths)
     section.finish()
     return parsed
@@ -65,6 +66,8 @@ def _parse_comparison(section: Section, form: str, paths: tuple[tuple[str, ...],
             return model.EqualsNumber(paths=paths, value_micro=_parse_micro(section, "equals_number"))
         case "absent":
             return model.IsAbsent(paths=paths, expected=section.flag("absent"))
+        case "flag":
+            return model.IsFlag(paths=paths, expected=section.flag("flag"))
         case _:
             return model.SameAs(paths=paths, others=section.path("same_as"))
 
@@ -86,14 +89,17 @@ def _parse_text(section: Section, _: str) -> model.Transform:
 
 
 def _parse_account(section: Section, _: str) -> model.Transform:
-    if not section.has("link"):
+    name = next((name for name in ("link", "nobody") if section.has(name)), None)
+    if name is None:
         return _parse_text(section, "")
-    if not section.flag("link"):
-        raise section.error("link", "can only be true")
-    return model.Link()
+    if not section.flag(name):
+        raise section.error(name, "can only be true")
+    return model.Link() if name == "link" else model.Nobody()
 
 
 def _parse_version(section: Section, _: str) -> model.Transform:
+    if section.has("time"):
+        return _parse_time(section, "")
     if not section.has("constant"):
         return model.Number(paths=section.path("path"), places=0)
     value = section.whole("constant")
@@ -104,9 +110,10 @@ def _parse_version(section: Section, _: str) -> model.Transform:
 
 def _parse_cancelled(section: Section, _: str) -> model.Transform:
     if section.has("constant"):
-        if section.flag("constant"):
+        is_back = section.flag("constant")
+        if is_back and not section.has("when"):
             raise section.error("constant", "a format in which every act is taken back makes no sense")
-        return model.Constant(value=0)
+        return model.Constant(value=int(is_back))
     paths, back, normal = section.path("path"), section.texts("reversed"), section.texts("normal")
     if set(back) & set(normal):
         raise section.error("normal", "a status is both reversed and normal")
@@ -116,13 +123,15 @@ def _parse_cancelled(section: Section, _: str) -> model.Transform:
 def _parse_time(section: Section, _: str) -> model.Transform:
     form = section.word("time", TIME_FORMS)
     paths = section.path("path")
-    if form == "offset":
+    if form == "offset" and not section.has("zone"):
         return model.OffsetTime(paths=paths)
     if form == "unix":
         return model.UnixTime(paths=paths, unit=section.word("unit", tuple(UNIX_UNITS)))
     zone = section.text("zone")
     if not _is_zone(zone):
         raise section.error("zone", f"unknown zone {zone!r}")
+    if form == "offset":
+        return model.OffsetTime(paths=paths, zone=zone)
     if form == "local":
         return model.LocalTime(paths=paths, zone=zone)
     return model.ServiceDay(paths=paths, zone=zone, end=form == "day_end")

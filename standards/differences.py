@@ -162,7 +162,7 @@ def _attributes(row: Mapping[str, Any], explained: Explanation) -> Iterator[Reas
     hubs = _hub_row(explained)
     grade = _GRADES.get(row["evidence"])
     hub_grade = None if hubs is None else _GRADES.get(hubs["evidence"])
-    if grade == _WITNESS and explained.act.role == Role.SELF_REPORT:
+    if grade == _WITNESS and not Role(explained.act.role).is_witness:
         yield Reason(why=Why.EVIDENCE, text=f"presumes {_WITNESS}, and here the person alone tells")
     elif grade and hub_grade and grade != hub_grade:
         yield Reason(why=Why.EVIDENCE, text=f"rests on {grade}, the hub's on {hub_grade}")

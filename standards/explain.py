@@ -128,7 +128,7 @@ def explain(act: Act, methodology: Methodology | None = None) -> Explanation:
         raise NotValuedError(f"a claim is zero or more, not {act.claimed_mg} mg")
     if act.region is not None:
         check_region(act.region)
-    witnessed, places = act.role != Role.SELF_REPORT, places_of(act.region)
+    witnessed, places = Role(act.role).is_witness, places_of(act.region)
     figures = {i.name: i.choose(places, act.day, witnessed=witnessed) for i in method.inputs}
     exact = method.rate(figures) * Fraction(quantity, MICRO)
     steps = method.formula.steps(Fraction(quantity, MICRO), {name: f.value for name, f in figures.items()})
@@ -222,7 +222,7 @@ def _amount(act: Act, method: Method, methodology: Methodology, quantity: int) -
         np.array([table.methods.index(method)]),
         np.array([act.region or 0]),
         np.array([start], np.int64),
-        np.array([int(act.role != Role.SELF_REPORT)]),
+        np.array([int(Role(act.role).is_witness)]),
     )
     amount = int(table.amounts(rate, np.array([quantity], np.int64))[0])
     if amount < 0:

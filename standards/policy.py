@@ -103,6 +103,7 @@ class ClearingPolicy:
     valid_from: date
     role_order: tuple[str, ...]
     acting_roles: frozenset[str]
+    never_alone_roles: frozenset[str]
     keys: KeyRules
     learning: LearningRules
     match: MatchRules
@@ -143,6 +144,7 @@ def parse_policy(file: Path) -> ClearingPolicy:
         valid_from=head.day("valid_from"),
         role_order=head.texts("role_order", required=True, allowed=ROLES),
         acting_roles=frozenset(head.texts("acting_roles", required=True, allowed=ROLES)),
+        never_alone_roles=frozenset(head.texts("never_alone_roles", required=True, allowed=ROLES)),
         keys=_keys(load_table(file, "keys")),
         learning=_learning(load_table(file, "learning")),
         match=match,

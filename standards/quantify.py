@@ -12,7 +12,7 @@ import polars as pl
 from standards.behaviours import accepted_behaviours, default_unit
 from standards.methodology import Methodology
 from standards.rates import I64, NONE, rate_table, slices_of
-from standards.schema import RECORD_SCHEMA, Precision, Role
+from standards.schema import RECORD_SCHEMA, UNSEEN, Precision
 from standards.units import MICRO
 
 
@@ -37,7 +37,7 @@ def quantify(records: pl.DataFrame, methodology: Methodology) -> pl.DataFrame:
         unit=np.where(_missing(unit), words.untold, _codes(unit, words.units)),
         day=_is(records["precision"] == Precision.DAY),
     )
-    witnessed = _is(records["role"] != Role.SELF_REPORT)
+    witnessed = _is(~records["role"].is_in(UNSEEN))
     region = _numbers(records["region"], 0)
     start = _numbers(records["start_at"].cast(pl.Int64), 0)
     amounts, pins = np.empty(len(records), np.int64), np.empty(len(records), np.uint32)

@@ -25,11 +25,21 @@ class Role(StrEnum):
     NAVIGATION = "navigation"
     AGGREGATOR = "aggregator"
     SELF_REPORT = "self_report"
+    DECLARED = "declared"  # a document that the person brought; alone it counts for nothing
+
+    @property
+    def is_witness(self) -> bool:
+        """Whether somebody other than the person themself saw the act."""
+        return self not in (Role.SELF_REPORT, Role.DECLARED)
 
     @property
     def rank(self) -> int:
         """0 is the best witness."""
         return list(Role).index(self)
+
+
+UNSEEN = tuple(str(role) for role in Role if not role.is_witness)
+"""Roles of those who tell of themselves."""
 
 
 class Precision(StrEnum):
@@ -158,7 +168,7 @@ TRANSLATED_COLUMNS: tuple[Column, ...] = (
     _column("row", Kind.U32, "position in the input"),
     _column("source_id", Kind.TEXT, "the platform's own id of the record"),
     _column("version", Kind.I64, "the platform's version of the record; 1 where its format has none"),
-    _column("account", Kind.TEXT, "the platform's id of the person"),
+    _column("account", Kind.TEXT, "the platform's id of the person; null if the format names nobody", nullable=True),
     _column("cancelled", Kind.BOOL, "the platform took the act back"),
     _column("posted_at", Kind.TIME, "when the platform booked it", nullable=True),
     *_ACT,

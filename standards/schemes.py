@@ -179,7 +179,7 @@ def _choose(scheme: Scheme, act: Act, unit: str) -> Figure:
         problem = f"no figure for {act.behaviour} per {unit} that holds on {act.day}"
     if act.role not in set(Role):
         raise NoFigureError(f"unknown role {act.role!r}; there are {', '.join(Role)}")
-    if known and act.role == Role.SELF_REPORT:
+    if known and not Role(act.role).is_witness:
         known = [figure for figure in known if not figure.witnessed]
         problem = f"no figure for {act.behaviour} per {unit} that nobody else saw"
     if not known:

@@ -6,9 +6,10 @@ envelope. The token is stateless: operator and expiry under our own key, so any 
 
 A notification that is sent again unchanged has the same TimeStamp and Seq, hence the same delivery id, and is answered
 again without effect. The order goes on as the decrypted bytes. It names no person; the hub's extension field `UserId`
-names the operator's own account.
+names the operator's own account. `check_charge_orders`, the operator's list of a day, is read as a statement
+(`tcec_statement.py`) and answered with the orders that the hub disputes.
 
-Source: T/CEC 102.2 (orders), T/CEC 102.4 (envelope, token, codes).
+Source: T/CEC 102.2 (orders, reconciliation), T/CEC 102.4 (envelope, token, codes).
 """
 
 import base64
@@ -16,7 +17,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -35,7 +36,9 @@ from connectors.formats.tcec_envelope import (
     seal_reply,
     sign,
 )
+from connectors.formats.tcec_statement import parse_statement, write_disputes
 from connectors.kind import Kind
+from connectors.statements import Dispute, Statement
 from connectors.strict_json import MalformedJsonError, parse_object
 
 __all__ = [
@@ -52,6 +55,8 @@ __all__ = [
 ]
 
 _STREAM = "charge_orders"
+_TOKEN_INTERFACE, _ORDER_INTERFACE = "query_token", "notification_charge_order_info"
+_CHECK_INTERFACE = "check_charge_orders"
 _PATH = re.compile(r"(?:^|/)evcs/v(?P<version>[0-9]{1,14})/(?P<interface>[a-z_]{1,64})/?")
 _TOKEN = re.compile(r"Bearer (?P<expires>[0-9]{1,12})\.(?P<mac>[A-Za-z0-9_-]{43})", re.IGNORECASE)
 _ORDER_ID = re.compile(r"[\x21-\x7e]{1,64}")
@@ -121,19 +126,14 @@ class TCec102(Connector):
 
     def receive(self, request: Inbound, *, now: datetime) -> Delivery | Reply:
         interface = self._interface(request)
-        if interface is None:
+        if interface not in (_TOKEN_INTERFACE, _ORDER_INTERFACE):
             return problem(404, "interface_unknown", "This interface or version is not offered.")
-        if request.method != "POST":
-            return problem(405, "method_not_allowed", "Messages are posted.", headers={"allow": "POST"})
-        if len(request.body) > self._config.body_bytes:
-            return problem(413, "message_too_large", "The message is larger than agreed.")
+        opened = self._open(request, now, with_token=interface != _TOKEN_INTERFACE)
+        if isinstance(opened, Reply):
+            return opened
         try:
-            opened = open_envelope(self._config.keys, request.body)
-            self._require_current(opened, now)
-            if interface == "query_token":
+            if interface == _TOKEN_INTERFACE:
                 return self._answer_token(opened, now)
-            if not self._is_token_good(request.headers.get("authorization", ""), now):
-                raise EnvelopeError(Ret.TOKEN, "The access token is missing, wrong or expired.")
             require_order_id(opened.text)
         except EnvelopeError as error:
             return self._reply(ret=error.ret, message=str(error))
@@ -143,6 +143,22 @@ class TCec102(Connector):
             rows=(opened.text,),
             digest=hashlib.sha256(request.body).digest(),
         )
+
+    def is_statement(self, request: Inbound) -> bool:
+        return self._interface(request) == _CHECK_INTERFACE
+
+    def receive_statement(self, request: Inbound, *, now: datetime) -> Statement | Reply:
+        """Read the operator's list of a day's orders (`check_charge_orders`)."""
+        opened = self._open(request, now, with_token=True)
+        if isinstance(opened, Reply):
+            return opened
+        try:
+            return parse_statement(opened, stream=_STREAM)
+        except EnvelopeError as error:
+            return self._reply(ret=error.ret, message=str(error))
+
+    def answer_statement(self, statement: Statement, disputes: Sequence[Dispute]) -> Reply:
+        return self._reply(ret=Ret.OK, data=write_disputes(statement, disputes))
 
     def acknowledge(self, delivery: Delivery, outcome: Outcome) -> Reply:
         """Confirm the order; an order that was neither taken nor known already is answered as disputed."""
@@ -159,8 +175,22 @@ class TCec102(Connector):
         match = _PATH.search(request.path)
         if match is None or match.end() != len(request.path) or match["version"] not in self._config.versions:
             return None
-        known = match["interface"] in ("query_token", "notification_charge_order_info")
-        return match["interface"] if known else None
+        return match["interface"]
+
+    def _open(self, request: Inbound, now: datetime, *, with_token: bool) -> Opened | Reply:
+        """Verify and decrypt a message; one that is refused is answered in the standard's way."""
+        if request.method != "POST":
+            return problem(405, "method_not_allowed", "Messages are posted.", headers={"allow": "POST"})
+        if len(request.body) > self._config.body_bytes:
+            return problem(413, "message_too_large", "The message is larger than agreed.")
+        try:
+            opened = open_envelope(self._config.keys, request.body)
+            self._require_current(opened, now)
+            if with_token and not self._is_token_good(request.headers.get("authorization", ""), now):
+                raise EnvelopeError(Ret.TOKEN, "The access token is missing, wrong or expired.")
+        except EnvelopeError as error:
+            return self._reply(ret=error.ret, message=str(error))
+        return opened
 
     def _require_current(self, opened: Opened, now: datetime) -> None:
         if opened.operator_id != self._config.operator_id:

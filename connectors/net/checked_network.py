@@ -7,6 +7,7 @@ ends too.
 """
 
 import logging
+import math
 import socket
 import ssl
 import time
@@ -76,8 +77,8 @@ def resolve_system(host: str, port: int) -> Sequence[str]:
 
 @contextmanager
 def within(total_s: float) -> Iterator[None]:
-    """Give everything that happens inside one deadline."""
-    token = _deadline.set(time.monotonic() + total_s)
+    """Give everything that happens inside one deadline. Inside another one the earlier of the two holds."""
+    token = _deadline.set(min(time.monotonic() + total_s, _deadline.get(math.inf)))
     try:
         yield
     finally:

@@ -198,6 +198,7 @@ class CursorPull(Connector):
                     account=access.account,
                 ),
                 cursor=Cursor(cursor=asked if following is None or turns else following),
+                last=following is None,
             )
             if turns:
                 raise SetAside("cursor_loop")

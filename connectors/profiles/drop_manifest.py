@@ -23,8 +23,9 @@ from connectors.strict_json import MalformedJsonError, parse_object
 MANIFEST, SIGNATURE, READY = "manifest.json", "manifest.sig", ".ok"
 _MEMBERS = {"platform", "stream", "sequence", "files", "prev_manifest_sha256", "created_at"}
 _FILE_MEMBERS = {"name", "sha256", "rows"}
+# What an arrangement takes of these is its own affair (`DropSource.endings`).
 # One path segment that begins with a letter or digit: no `..`, no `/`, no hidden file, no other drive.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.(csv|jsonl)(\.gz)?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.(csv|jsonl|parquet|xml|bin)(\.gz)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_FILES = 1000
 _MAX_AHEAD = timedelta(seconds=60)

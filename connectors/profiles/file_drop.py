@@ -1,4 +1,4 @@
-"""Signed file drop: a platform leaves files in a folder, with a signed manifest. I/O: files (see `drop_folder.py`).
+"""Signed file drop: a platform leaves files in a folder, with a signed manifest. I/O: see `drop_place.py`, `drop_sftp.py`.
 
 A profile of the hub. The cursor is the last drop taken, its manifest's digest, and how far the next one has been read:
 a large drop is handed on in pages, and a page is reached again by reading the same drop with the same cursor.
@@ -28,9 +28,11 @@ from connectors.base import (
 )
 from connectors.config import ConfigError, Fields
 from connectors.kind import Kind
-from connectors.profiles.drop_folder import Drop, DropSource, find_next, load_drop
+from connectors.profiles.drop_folder import Drop, DropSource, load_next
 from connectors.profiles.drop_manifest import parse_public_key
+from connectors.profiles.drop_place import DropPlace, LocalPlace
 from connectors.profiles.drop_rows import Entry
+from connectors.profiles.drop_sftp import SftpPlace, load_private_key, parse_host_key
 
 Arrange = Callable[[Drop, str | None], tuple[Sequence[Entry], str | None]]
 """From a drop and what was carried into it, to the entries to hand on and what to carry out of it.
@@ -48,37 +50,70 @@ class FileDropConfig:
     first_sequence: int = 1
     page_rows: int = 5000
     drops_a_run: int = 100
+    only_sequence: int | None = None
 
 
 def parse_config(
     config: Mapping[str, object], secrets: Mapping[str, object], *, stream: str = "acts"
 ) -> FileDropConfig:
-    """Read the settings. There are no secrets: the platform signs with its own key."""
-    with Fields(secrets, where="secrets"):
-        pass
+    """Read the settings. The only secret is ours, for places behind SFTP: the platform signs with its own key."""
+    with Fields(secrets, where="secrets") as given:
+        private_key = take_private_key(given)
     with Fields(config, where="config") as fields:
-        encoding = fields.text("encoding", default="utf-8")
-        if encoding not in ("utf-8", "gb18030"):
-            raise ConfigError("config: field 'encoding' must be utf-8 or gb18030")
-        source = DropSource(
-            root=Path(fields.text("root")),
-            platform=fields.text("platform"),
-            stream=fields.text("stream", default=stream),
-            keys=tuple(parse_public_key(text) for text in fields.texts("public_keys")),
-            encoding=encoding,
-            file_bytes=fields.whole("file_bytes", default=64 << 20, least=1024, most=1 << 30),
-            inflated_bytes=fields.whole("inflated_bytes", default=256 << 20, least=1024, most=4 << 30),
-            rows=fields.whole("rows", default=500_000, least=1, most=10_000_000),
-        )
-        return FileDropConfig(
-            source=source,
-            role=fields.text("role", default="operator"),
-            title=fields.text("title", default="signed file drop (profile)"),
-            drops=fields.texts("drops", default=()),
-            first_sequence=fields.whole("first_sequence", default=1, least=0, most=2**31),
-            page_rows=fields.whole("page_rows", default=5000, least=1, most=100_000),
-            drops_a_run=fields.whole("drops_a_run", default=100, least=1, most=10_000),
-        )
+        return take_config(fields, private_key, stream=stream)
+
+
+def take_private_key(secrets: Fields) -> str | None:
+    return next(iter(secrets.texts("sftp_private_key", default=())), None)
+
+
+def take_config(fields: Fields, private_key: str | None, *, stream: str = "acts") -> FileDropConfig:
+    """Take the fields of a file drop out of settings that may have more, of an arrangement's own."""
+    encoding = fields.text("encoding", default="utf-8")
+    if encoding not in ("utf-8", "gb18030"):
+        raise ConfigError("config: field 'encoding' must be utf-8 or gb18030")
+    source = DropSource(
+        place=_take_place(fields, private_key),
+        platform=fields.text("platform"),
+        stream=fields.text("stream", default=stream),
+        keys=tuple(parse_public_key(text) for text in fields.texts("public_keys")),
+        encoding=encoding,
+        file_bytes=fields.whole("file_bytes", default=64 << 20, least=1024, most=1 << 30),
+        inflated_bytes=fields.whole("inflated_bytes", default=256 << 20, least=1024, most=4 << 30),
+        rows=fields.whole("rows", default=500_000, least=1, most=10_000_000),
+    )
+    return FileDropConfig(
+        source=source,
+        role=fields.text("role", default="operator"),
+        title=fields.text("title", default="signed file drop (profile)"),
+        drops=fields.texts("drops", default=()),
+        first_sequence=fields.whole("first_sequence", default=1, least=0, most=2**31),
+        page_rows=fields.whole("page_rows", default=5000, least=1, most=100_000),
+        drops_a_run=fields.whole("drops_a_run", default=100, least=1, most=10_000),
+    )
+
+
+def _take_place(fields: Fields, private_key: str | None) -> DropPlace:
+    root, hosts = fields.text("root"), fields.texts("sftp_host", default=())
+    if not hosts:
+        if private_key is not None:
+            raise ConfigError("secrets: field 'sftp_private_key' belongs to a place with 'sftp_host'")
+        return LocalPlace(Path(root))
+    if private_key is None:
+        raise ConfigError("secrets: field 'sftp_private_key' is missing for the place behind 'sftp_host'")
+    load_private_key(private_key)
+    if len(hosts) != 1 or not root.startswith("/"):
+        raise ConfigError("config: fields 'sftp_host' and 'root' must be one host and a path from its /")
+    return SftpPlace(
+        host=hosts[0],
+        port=fields.whole("sftp_port", default=22, least=1, most=65535),
+        user=fields.text("sftp_user"),
+        root=root.rstrip("/"),
+        host_keys=tuple(parse_host_key(text) for text in fields.texts("sftp_host_keys")),
+        private_key=private_key,
+        allow_loopback=fields.flag("allow_loopback", default=False),
+        total_s=fields.whole("sftp_seconds", default=300, least=1, most=3600),
+    )
 
 
 def arrange_nothing(drop: Drop, carried: str | None) -> tuple[Sequence[Entry], str | None]:
@@ -107,9 +142,8 @@ class FileDrop(Connector):
         )
 
     def check(self) -> CheckResult:
-        if not self._config.source.root.is_dir():
-            return CheckResult(ok=False, findings=("root_missing",))
-        return CheckResult(ok=True)
+        faults = self._config.source.place.find_faults()
+        return CheckResult(ok=not faults, findings=faults)
 
     def fetch(
         self, access: LinkAccess | None, cursor: Cursor | None, *, now: datetime, window: Window | None = None
@@ -119,13 +153,19 @@ class FileDrop(Connector):
         Raises:
             SetAside: a drop is missing, changed, unsigned or not as its manifest says. Nothing of it was handed on.
             RetryLater: the folder cannot be read now.
+            Stop: what answers is not the place that was agreed.
         """
         place = _Place.at(cursor, first=self._config.first_sequence)
         for _ in range(self._config.drops_a_run):
-            folder = find_next(self._config.source, place.sequence + 1)
-            if folder is None:
+            drop = load_next(
+                self._config.source,
+                place.sequence + 1,
+                previous=place.manifest,
+                now=now,
+                only=self._config.only_sequence,
+            )
+            if drop is None:
                 return
-            drop = load_drop(self._config.source, folder, place.sequence + 1, previous=place.manifest, now=now)
             if place.position and place.reading != drop.manifest.sha256:
                 raise SetAside("drop_changed")
             place = yield from self._pages(drop, place)

@@ -19,6 +19,7 @@ from hub.context import Hub
 from hub.db import writing
 from hub.disclosure import Shown, TooOften, load_shared, note_disclosure
 from hub.errors import NotFound
+from hub.records.corroboration import find_confirmations
 
 SCOPE = "account:read"
 STATES = ("provisional", "pending", "held")
@@ -90,6 +91,7 @@ def _event(hub: Hub, gate: Gate, call: Any, event_id: int) -> dict[str, Any]:
             ),
             {"e": event_id},
         ).all()
+        confirmed = find_confirmations(session, [event_id]).get(event_id, [])
     # Who else told is shown only as far as the person allows this recipient to know of such acts at those platforms.
     at = from_micros(shown.events["start_us"][0])
     naming = [one for one in shown.details if told["behaviour"] in one.behaviours and one.since <= at < one.until]
@@ -99,6 +101,7 @@ def _event(hub: Hub, gate: Gate, call: Any, event_id: int) -> dict[str, Any]:
         for platform, verdict, rule, reason in rows
         if platform in seen
     ]
+    told["confirmed_by"] = confirmed
     return told
 
 

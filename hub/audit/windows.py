@@ -79,8 +79,9 @@ def batches_commit_to_records(books: Books) -> Finding:
     }
     rows = books.rows(
         "SELECT b.batch_id, b.accepted, b.records_root, s.digest, CASE WHEN p.erased_at IS NULL THEN 0 ELSE 1 END "
-        "FROM batch b LEFT JOIN source_record s ON s.batch_id = b.batch_id "
-        "LEFT JOIN person p ON p.subject_id = s.subject_id ORDER BY b.batch_id, s.record_id"
+        "FROM batch b LEFT JOIN (SELECT batch_id, digest, subject_id, record_id AS place FROM source_record UNION ALL "
+        "SELECT batch_id, digest, NULL, event_key FROM corroboration) s ON s.batch_id = b.batch_id "
+        "LEFT JOIN person p ON p.subject_id = s.subject_id ORDER BY b.batch_id, s.place"
     )
     for batch, group in groupby(rows, key=itemgetter(0)):
         told = list(group)

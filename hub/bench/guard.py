@@ -16,18 +16,11 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-import polars as pl
-from sqlalchemy import text
-
 import hub.records.collect as collecting
 from connectors.base import Delivery
-from consent.grants import activate_grant, request_grant
-from consent.links import account_key, open_link
-from consent.people import add_person
-from consent.terms import HUB, GrantTerms, Purpose, Sensitive
-from consent.vault import new_data_key
+from hub.bench.people import settle
 from hub.context import Hub, open_hub
-from hub.db import append_frame, reading, writing
+from hub.db import reading, writing
 from hub.migrate import prepare
 from hub.participants import Platform, add_participant, open_platform, parse_document
 from hub.pipeline import take_delivery
@@ -65,7 +58,7 @@ def measure_guard(
     prepare(hub.engine, now)
     try:
         platform = _join(hub, now)
-        _settle(hub, people, now)
+        settle(hub, PLATFORM, BEHAVIOURS, people, now)
         times = [_time_one(hub, platform, place, rows, people, now) for place in range(deliveries + 1)]
     finally:
         hub.engine.dispose()
@@ -113,43 +106,6 @@ def _join(hub: Hub, now: datetime) -> Platform:
         add_participant(session, hub.ring, parsed, now)
     with reading(hub.engine) as session:
         return open_platform(session, hub.ring, PLATFORM)
-
-
-def _settle(hub: Hub, people: int, now: datetime) -> None:
-    """Create people with a consent and a link each: one through the front door, the others as copies of their rows."""
-    with writing(hub.engine) as session:
-        model = add_person(session, hub.ring, username="model", password=None, display_name="model", now=now)
-        subject_id = model.subject_id
-        terms = GrantTerms(
-            recipient=HUB, purposes=frozenset({Purpose.COLLECT, Purpose.CLEAR, Purpose.CREDIT}),
-            behaviours=frozenset(BEHAVIOURS), platforms=frozenset({PLATFORM}), sensitive=frozenset(Sensitive),
-            valid_from=now - timedelta(days=90), valid_until=now + timedelta(days=365), notice_version="bench",
-            language="en",
-        )  # fmt: skip
-        grant, _ = request_grant(session, subject_id=subject_id, terms=terms, now=now)
-        activate_grant(session, grant_id=grant.grant_id, subject_id=subject_id, now=now)
-        open_link(
-            session, hub.ring, subject_id=subject_id, platform=PLATFORM, account="0", grant_id=grant.grant_id,
-            valid_from=terms.valid_from, now=now,
-        )  # fmt: skip
-    ids = [subject_id + place for place in range(1, people)]
-    names = {
-        "person": {
-            "subject_id": ids, "username": [None] * len(ids), "data_key": [new_data_key(hub.ring, one) for one in ids],
-        },
-        "grant_version": {"subject_id": ids, "grant_id": [f"g_{one}" for one in ids]},
-        "grant_current": {"subject_id": ids, "grant_id": [f"g_{one}" for one in ids]},
-        "link": {
-            "subject_id": ids, "grant_id": [f"g_{one}" for one in ids], "link_id": [f"l_{one}" for one in ids],
-            "account_key": [account_key(hub.ring, PLATFORM, str(place)) for place in range(1, people)],
-        },
-    }  # fmt: skip
-    with writing(hub.engine) as session:
-        for table, own in names.items():
-            rows = session.execute(text(f"SELECT * FROM {table} WHERE subject_id = :s"), {"s": subject_id}).mappings()
-            for row in rows.all():
-                same = {name: [value] * len(ids) for name, value in row.items() if name not in own}
-                append_frame(session, table, pl.DataFrame({**same, **own}, strict=False))
 
 
 def _delivery(place: int, rows: int, people: int, now: datetime) -> Delivery:

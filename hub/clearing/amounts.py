@@ -18,6 +18,7 @@ IMPLAUSIBLE_QUANTITY = number(Reason.IMPLAUSIBLE_QUANTITY)
 IMPLAUSIBLE_SPEED = number(Reason.IMPLAUSIBLE_SPEED)
 IMPLAUSIBLE_DURATION = number(Reason.IMPLAUSIBLE_DURATION)
 IMPLAUSIBLE_DAY = number(Reason.IMPLAUSIBLE_DAY)
+DECLARED_ONLY = number(Reason.DECLARED_ONLY)
 SINGLE = number(Rule.SINGLE)
 T4 = number(Rule.T4)
 PLAUSIBILITY = number(Rule.PLAUSIBILITY)
@@ -61,7 +62,7 @@ def weigh_acts(rows: Table, rules: Rules, clusters: Table, events: Table, tiers:
         tiers: the tier of every reason by which a record can join an act.
     """
     for i in range(low, high):
-        _gather(rows, clusters, events, tiers, root_of(clusters, i), i)
+        _gather(rows, rules, clusters, events, tiers, root_of(clusters, i), i)
     for i in range(low, high):
         if clusters[i].parent != i:
             continue
@@ -75,6 +76,8 @@ def weigh_acts(rows: Table, rules: Rules, clusters: Table, events: Table, tiers:
         _weigh(rows, rules, events, i)
         if clusters[i].held >= 0:
             hold_act(events, i, T4, clusters[i].held)
+        elif not rules.roles[rows[i].rank].alone:
+            hold_act(events, i, events[i].tier, DECLARED_ONLY)
         else:
             _doubt(rows, rules, clusters, events, i)
     _limit_days(rows, rules, clusters, events, low, high)
@@ -90,7 +93,7 @@ def hold_act(events: Table, root: int, rule: int, reason: int) -> None:
 
 
 @compiled
-def _gather(rows: Table, clusters: Table, events: Table, tiers: I8, root: int, i: int) -> None:
+def _gather(rows: Table, rules: Rules, clusters: Table, events: Table, tiers: I8, root: int, i: int) -> None:
     events[root].records += 1
     if i != root:
         events[root].tier = max(events[root].tier, tiers[clusters[i].joined])
@@ -100,7 +103,9 @@ def _gather(rows: Table, clusters: Table, events: Table, tiers: I8, root: int, i
             events[root].claimed = UNTOLD
         else:
             events[root].claimed = min(events[root].claimed + min(claim, MOST_MG), MOST_MG)
-    if rows[i].quantity >= 0 and (events[root].donor < 0 or is_better(rows, i, events[root].donor)):
+    # A document that proves nothing by itself lends no quantity either.
+    lends = rules.roles[rows[i].rank].alone and rows[i].quantity >= 0
+    if lends and (events[root].donor < 0 or is_better(rows, i, events[root].donor)):
         events[root].donor = i
 
 

@@ -67,7 +67,7 @@ BEHAVIOUR = np.dtype(
     ],
     align=True,
 )
-ROLE = np.dtype([("acting", "i1"), ("payment", "i1"), ("mixes", "i1")])
+ROLE = np.dtype([("acting", "i1"), ("payment", "i1"), ("mixes", "i1"), ("alone", "i1")])
 # What is known of a platform in a family: 1 yes, 0 no, -1 unknown. `ends`: its single moment is the end of the act;
 # `mixes`: it cannot tell the behaviours of the family apart.
 CUSTOM = np.dtype([("ends", "i1"), ("mixes", "i1")])

@@ -43,7 +43,13 @@ def _fixed_rules(policy: ClearingPolicy, catalogue: Catalogue) -> Rules:
     families = [policy.families[name] for name in catalogue.families]
     behaviours, displaced = _behaviours(policy, catalogue)
     roles = np.zeros(len(catalogue.roles), ROLE)
-    for name, marked in (("acting", policy.acting_roles), ("payment", ("payment",)), ("mixes", match.mixing_roles)):
+    marks = {
+        "acting": policy.acting_roles,
+        "payment": ("payment",),
+        "mixes": match.mixing_roles,
+        "alone": frozenset(catalogue.roles) - policy.never_alone_roles,
+    }
+    for name, marked in marks.items():
         roles[name] = [role in marked for role in catalogue.roles]
     return Rules(
         settings=_settings(policy),

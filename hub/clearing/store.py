@@ -56,14 +56,15 @@ def load_subject_records(session: Session, window_id: int, subject_ids: list[int
 def load_live(session: Session, window_id: int, subject_ids: list[int], *, last_seq: int) -> pl.DataFrame:
     """Load the subjects' records that earlier windows cleared and that still stand, with their decisions.
 
-    Records of reversed events, and versions superseded up to `last_seq`, are left out: they claim nothing any more.
+    Records of reversed events, versions superseded up to `last_seq`, and what only a person's own document told, are left
+    out: they claim nothing, and who tells of the act now may count.
     """
     sql = (
         f"SELECT {_COLUMNS}, d.event_id, d.verdict, d.counted_mg, d.canonical_record_id FROM reduction_record r "
         "JOIN decision d USING (record_id) JOIN source_record s USING (record_id) "
         "LEFT JOIN event_reversal v ON v.event_id = d.event_id "
         "WHERE r.subject_id IN :ids AND d.window_id < :w AND d.provisional = :no AND d.verdict <> 'rejected' "
-        "AND v.event_id IS NULL AND (s.superseded_by IS NULL OR s.superseded_by > :last)"
+        "AND d.reason <> 'declared_only' AND v.event_id IS NULL AND (s.superseded_by IS NULL OR s.superseded_by > :last)"
     )
     return _typed(load_by_ids(session, sql, LIVE_ROWS, subject_ids, w=window_id, no=False, last=last_seq))
 

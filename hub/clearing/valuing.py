@@ -23,7 +23,7 @@ class Valuer:
         methods = [[self._table.method_number(b.code, unit) for b, unit in row] for row in pairs]
         self._methods: I16 = np.array(methods, np.int16)
         self._counts_one = np.array([[unit in b.units and b.counts_one(unit) for b, unit in row] for row in pairs])
-        self._witnessed = np.array([role != Role.SELF_REPORT for role in catalogue.roles], np.int8)
+        self._witnessed = np.array([Role(role).is_witness for role in catalogue.roles], np.int8)
 
     def fill(self, rows: Table, region: npt.NDArray[np.int32]) -> None:
         """Fill in `reference` of ROW; rows with unknown words get any amount, and are rejected anyway."""

@@ -63,6 +63,7 @@ class Reason(IntEnum):
     BAD_QUANTITY = 31
     BAD_CLAIM = 32
     TIME_OUT_OF_RANGE = 33
+    DECLARED_ONLY = 34
 
 
 REASON_WORDS = tuple(reason.name.lower() for reason in Reason)

@@ -9,6 +9,7 @@ import typer
 
 from hub.bench.guard import measure_guard
 from hub.bench.quantify import batch_sizes, measure_quantify
+from hub.bench.sync import measure_sync
 from hub.bench.token import TokenFigure, measure_tokens
 from hub.commands.console import err, print_line
 
@@ -70,6 +71,26 @@ def quantify(
         if not as_json:
             words = f"batches of {batch:,}: {figure.quantified_per_s:,.0f} records/s of one core"
             err.print(f"{words}, {figure.ratio:.2f} of a plain join")
+
+
+@bench.command("sync")
+def sync(
+    links: Annotated[int, typer.Option(min=1, max=1_000_000, help="Linked accounts.")] = 2_000,
+    records: Annotated[int, typer.Option(min=1, max=100, help="Records of each account, on one page.")] = 30,
+    at_once: Annotated[int, typer.Option(min=1, max=64, help="Requests under way at one moment.")] = 4,
+    group: Annotated[int, typer.Option(min=1, max=1_000, help="Links that are read together.")] = 64,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Read many links from a platform in a process of its own, beside the raw rate of its pages."""
+    with TemporaryDirectory(prefix="tanlian-bench-") as folder:
+        figure = measure_sync(
+            Path(folder), links=links, records=records, at_once=at_once, group=group, database_url=database_url
+        )  # fmt: skip
+    print_line({"bench": "sync", **asdict(figure)})
+    err.print(
+        f"{figure.links:,} links: {figure.records_per_s:,} records/s, {figure.ratio:.1%} of the platform's raw rate; "
+        f"memory {figure.memory_mib[0]:,} to {figure.memory_mib[-1]:,} MiB"
+    )
 
 
 def tell(figure: TokenFigure) -> None:

@@ -8,15 +8,13 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
-from connectors.base import Fetcher
 from connectors.registry import list_connectors
 from hub.clearing.engines.local import clear_files
 from hub.clock import system_clock
-from hub.commands.console import AS_JSON, opened_hub, out, print_json, progress_bars, table
+from hub.commands.conformance import check
+from hub.commands.console import AS_JSON, out, print_json, progress_bars, table
 from hub.context import find_mappings
-from hub.db import reading
 from hub.errors import UsageProblem
-from hub.participants import open_platform
 from hub.settings import Settings
 from mappings import MappingError, list_mappings, load_mapping, translate
 
@@ -38,32 +36,7 @@ def list_kinds(as_json: bool = AS_JSON) -> None:
     )
 
 
-@connectors.command("check")
-def check(name: str, as_json: bool = AS_JSON) -> None:
-    """Ask a configured platform whether it can be reached and answers as its connector expects."""
-    with opened_hub() as hub, reading(hub.engine) as session:
-        platform = open_platform(session, hub.ring, name)
-    connector = platform.connector
-    description = connector.describe()
-    result: dict[str, Any] = {
-        "platform": name,
-        "connector": description.name,
-        "transport": str(description.transport),
-        "official": description.official,
-    }
-    if isinstance(connector, Fetcher):
-        checked = connector.check()
-        result |= {"ok": checked.ok, "findings": list(checked.findings)}
-    else:
-        result |= {"ok": True, "findings": ["this platform delivers by itself; nothing is asked of it"]}
-    if as_json:
-        print_json(result)
-    else:
-        out.print(f"{name}: {'ok' if result['ok'] else 'not ok'} ({description.title})")
-        for finding in result["findings"]:
-            out.print(f"  {finding}")
-    if not result["ok"]:
-        raise SystemExit(1)
+connectors.command("check")(check)
 
 
 @mappings.command("list")

@@ -4,12 +4,11 @@ import json
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from connectors.base import Transport
-from connectors.registry import KINDS
+from connectors.base import Scope
 from consent.clients import RegistrationRefused, register_client
 from consent.keyring import KeyRingError
 from consent.people import PersonRefused, add_person, set_guardian
@@ -26,6 +25,7 @@ from hub.participants import (
     add_participant,
     load_document,
     load_participants,
+    open_platform,
     parse_document,
     require_participant,
     set_status,
@@ -65,8 +65,9 @@ def join_hub(hub: Hub, document: ParticipantDocument) -> bool:
         changed = add_participant(session, hub.ring, document, hub.clock())
         if found is not None:
             changed |= pin_anew(session, registration(hub, document), found, now=hub.clock())
-        if KINDS[document.connector].transport is Transport.FILE:
-            ensure_state(session, document.id, "", hub.clock())
+        platform = open_platform(session, hub.ring, document.id)
+        for feed in platform.fetched(Scope.PLATFORM):
+            ensure_state(session, document.id, "", hub.clock(), stream=platform.state_name(feed))
     return changed
 
 
@@ -89,13 +90,21 @@ def show(participant_id: str, as_json: bool = AS_JSON) -> None:
     """Show one participant's configuration, without its secrets."""
     with opened_hub() as hub, reading(hub.engine) as session:
         row = require_participant(session, participant_id)
-        document = load_document(row, hub.ring).model_dump(exclude={"secrets": True, "oauth": {"client_secret"}})
+        document = load_document(row, hub.ring).model_dump(exclude=_SECRET)
         document["status"] = row.status
     if as_json:
         print_json(document)
         return
     for name, value in document.items():
         out.print(f"[bold]{name}[/bold]: {value}")
+
+
+_SECRET: dict[str, Any] = {
+    "secrets": True,
+    "notice_secret": True,
+    "oauth": {"client_secret"},
+    "more_feeds": {"__all__": {"secrets"}},
+}
 
 
 @participants.command("jwks")

@@ -1,13 +1,15 @@
 """quarantine: rows that could not go on. I/O: terminal, the database."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, progress_bars, table
+from hub.context import Hub
 from hub.db import reading
-from hub.participants import open_platform, require_participant
-from hub.pipeline import discard_quarantined, replay_quarantined
+from hub.participants import Platform, open_platform, require_participant
+from hub.pipeline import Replayed, discard_quarantined, replay_quarantined
 from hub.records.quarantine import count_open, list_open, summarise
 
 quarantine = typer.Typer(help="Rows that were set aside, and why.", no_args_is_help=True)
@@ -65,11 +67,10 @@ def replay(
     with opened_hub() as hub:
         with reading(hub.engine) as session:
             platform = open_platform(session, hub.ring, participant_id)
-            waiting = count_open(session, platform, tried_too=again)
+            waiting = sum(count_open(session, platform, feed, tried_too=again) for feed in platform.feeds)
         with progress_bars(quiet=as_json) as bars:
-            bar, last = bars.add_task(f"{participant_id}: quarantined rows", total=waiting), 0
-            while done := replay_quarantined(hub, platform, after=last, tried_too=again, now=hub.clock()):
-                last = done.last
+            bar = bars.add_task(f"{participant_id}: quarantined rows", total=waiting)
+            for done in _replay(hub, platform, again):
                 one = done.outcome
                 new = (done.rows, done.translated, one.accepted, one.refused, one.replayed, one.quarantined)
                 told = {name: before + more for (name, before), more in zip(told.items(), new, strict=True)}
@@ -77,11 +78,20 @@ def replay(
     if as_json:
         print_json(told)
         return
+    mappings = ", ".join(feed.mapping for feed in platform.feeds)
     out.print(
-        f"{participant_id}: {told['translated']:,} of {told['rows']:,} rows translate with {platform.document.mapping}: "
+        f"{participant_id}: {told['translated']:,} of {told['rows']:,} rows translate with {mappings}: "
         f"{told['accepted']:,} taken, {told['replayed']:,} were there already, {told['refused']:,} without permission, "
         f"{told['set_aside']:,} in conflict"
     )  # fmt: skip
+
+
+def _replay(hub: Hub, platform: Platform, again: bool) -> Iterator[Replayed]:
+    for feed in platform.feeds:
+        last = 0
+        while done := replay_quarantined(hub, platform, feed, after=last, tried_too=again, now=hub.clock()):
+            last = done.last
+            yield done
 
 
 @quarantine.command("discard")

@@ -1,11 +1,13 @@
 """people export, people erase: what a person may ask of the hub, done on their behalf. I/O: files, the database."""
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from consent.link_access import LinkUnusable
 from consent.people import load_subject_id
 from hub.commands.console import AS_JSON, opened_hub, out, print_json
 from hub.context import Hub
@@ -13,6 +15,8 @@ from hub.db import reading
 from hub.errors import NotFound, UsageProblem
 from hub.rights.erase import erase_person
 from hub.rights.export import export_person
+from hub.sync.words import in_words
+from hub.uploads import take_upload
 
 
 def export(
@@ -53,6 +57,34 @@ def erase(
         out.print(
             f"{erased.tokens_not_returned:,} tokens were destroyed here without the platform being told: it was away"
         )
+
+
+def upload(
+    name: str,
+    participant_id: Annotated[str, typer.Argument(help="The source that the file was exported from.")],
+    file: Annotated[Path, typer.Argument(help="The file as it was exported.")],
+    as_json: bool = AS_JSON,
+) -> None:
+    """Take a file that a person has brought; they must have linked its source. The same file again changes nothing."""
+    try:
+        content = file.read_bytes()
+    except OSError as cause:
+        raise UsageProblem(f"{file}: {cause.strerror}") from None
+    with opened_hub() as hub:
+        try:
+            reply = take_upload(hub, _find(hub, name), participant_id, content, now=hub.clock())
+        except LinkUnusable as refused:
+            raise UsageProblem(f"{name}: {in_words(refused.reason)}") from None
+    told = json.loads(reply.body)
+    if reply.status >= 400:
+        raise UsageProblem(f"{file}: {told['title']} ({told['type'].rpartition(':')[2]})")
+    if as_json:
+        print_json(told)
+        return
+    out.print(
+        f"{file.name}: {told['accepted']:,} rows taken, {told['replayed']:,} were there already, "
+        f"{told['quarantined']:,} set aside, {told['refused']:,} without permission, {len(told['unreadable']):,} unreadable"
+    )
 
 
 def _find(hub: Hub, name: str) -> int:

@@ -18,10 +18,11 @@ from pathlib import Path
 import httpx
 
 from hub.errors import TanlianError
+from hub.sandbox.registers import PLATFORMS
 
 START_S = 90.0
 STOP_S = 15.0
-TOWN_PORTS = 6
+TOWN_PORTS = 1 + len(PLATFORMS)
 
 
 class DemoFailed(TanlianError):

@@ -32,11 +32,13 @@ from hub.participants import parse_document
 from hub.pipeline import finalise_window, seal_window
 from hub.sandbox.browser import Browser, LostWayError, Persona, link_platform, revoke_platform, sign_in
 from hub.sandbox.config import control_url, origin_of, participants
+from hub.sandbox.own_bills import OWN_BILLS, bill_of, brings_bills, participant
 from hub.sandbox.people import PLATFORMS, WECHAT
 from hub.sandbox.people import Person as Inhabitant
 from hub.sandbox.town import Town as Inhabitants
 from hub.sync.cursors import make_due
 from hub.sync.statements import reconcile_window
+from hub.uploads import take_upload
 
 PEOPLE_AT_ONCE = 4
 DRAIN_S = 600.0
@@ -61,6 +63,8 @@ class Story:
         month = self.bars.add_task("deliver, clear, reconcile the month", total=self.inhabitants.parts)
         for part in range(1, self.inhabitants.parts + 1):
             self.deliver(part)
+            if part == self.inhabitants.parts:
+                self.bring_bills()
             self.drain(self._is_idle, "the worker to read and clear everything")
             window_id = seal_window(self.hub, now=self.hub.clock()).window_id
             self.drain(lambda: self._is_cleared(window_id), "the worker to clear the sealed window")  # noqa: B023
@@ -90,9 +94,9 @@ class Story:
                 self.bars.advance(task)
 
     def join_platforms(self) -> None:
-        """Onboard the five platforms."""
+        """Onboard the town's platforms, and what people bring themselves."""
         documents = participants(self.town.base_port, self.town.folder / "drop", self.town.hub_url, self.seed)
-        for document in documents:
+        for document in [*documents, participant()]:
             join_hub(self.hub, parse_document(httpx.Response(200, json=document).content))
 
     def link_everybody(self) -> None:
@@ -141,6 +145,17 @@ class Story:
                 sign_in(browser, self.town.hub_url, self._persona(person))
                 revoke_platform(browser, self.town.hub_url, person.revokes.platform)
 
+    def bring_bills(self) -> None:
+        """Let those people who keep their wallet's bill bring the month's file; the same file again changes nothing."""
+        bringing = [person for person in self.inhabitants.people if self._is_linked(person, OWN_BILLS)]
+        task = self.bars.add_task("people bring their bills", total=len(bringing))
+        for person in bringing:
+            bill = bill_of(self.inhabitants, person)
+            reply = take_upload(self.hub, self._subject_id(person), OWN_BILLS, bill, now=self.hub.clock())
+            if reply.status != 200:
+                raise DemoFailed(f"the bill of {person.username} was not taken: {reply.status}")
+            self.bars.advance(task)
+
     def drain(self, done: Callable[[], bool], what: str) -> None:
         """Wait until the worker has no more of this to do; a worker that dies meanwhile is started again."""
         until = time.monotonic() + DRAIN_S
@@ -178,21 +193,26 @@ class Story:
 
     def _unlinked(self, person: Inhabitant) -> list[str]:
         known = self._links(person)
-        return [platform for platform in person.links if platform not in known]
+        wanted = [*person.links, OWN_BILLS] if brings_bills(person) else person.links
+        return [platform for platform in wanted if platform not in known]
 
     def _is_linked(self, person: Inhabitant, platform: str) -> bool:
         return self._links(person).get(platform, False)
 
     def _links(self, person: Inhabitant) -> dict[str, bool]:
         """Return each platform the person ever linked, and whether the link is open."""
+        subject_id = self._subject_id(person)
         with reading(self.hub.engine) as session:
-            wanted = select(col(Person.subject_id)).where(col(Person.username) == person.username)
-            subject_id = session.execute(wanted).scalar_one()
             links = load_links(session, subject_id=subject_id)
         found: dict[str, bool] = {}
         for link in links:
             found[link.platform] = found.get(link.platform, False) or link.valid_until is None
         return found
+
+    def _subject_id(self, person: Inhabitant) -> int:
+        with reading(self.hub.engine) as session:
+            wanted = select(col(Person.subject_id)).where(col(Person.username) == person.username)
+            return int(session.execute(wanted).scalar_one())
 
     def _persona(self, person: Inhabitant) -> Persona:
         def fetch_code() -> str:

@@ -55,7 +55,7 @@ RING_COLUMNS = (
         reseal=_resealing(lambda key: quarantine_place(key[0], bytes(key[2]))),
     ),
     RingColumn(
-        table="sync_state", column="cursor", key=("platform", "link_id"),
+        table="sync_state", column="cursor", key=("platform", "link_id", "stream", "lane"),
         reseal=_resealing(lambda key: place("sync_state", "cursor", f"{key[0]}/{key[1]}", None)),
     ),
     RingColumn(

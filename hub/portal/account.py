@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from hub.clock import from_micros
 from hub.ledger.store import load_balances
+from hub.records.corroboration import find_confirmations
 from standards.behaviours import load_behaviours
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -25,13 +26,15 @@ class Act:
     platform: str
     also_reported_by: tuple[str, ...]
     provisional: bool
+    confirmed_by: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """Say in one sentence what counts and who else told of it."""
-        if not self.also_reported_by:
-            return f"reported by {self.platform}"
-        return f"counted once, from {self.platform}; also reported by {', '.join(self.also_reported_by)}"
+        told = f"reported by {self.platform}"
+        if self.also_reported_by:
+            told = f"counted once, from {self.platform}; also reported by {', '.join(self.also_reported_by)}"
+        return f"{told}; confirmed by {', '.join(self.confirmed_by)}" if self.confirmed_by else told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ def load_account(session: Session, subject_id: int, *, limit: int = 50, shared_f
         {"s": subject_id, "n": limit},
     ).all()
     tellers = _tellers(session, subject_id)
+    confirmed = find_confirmations(session, [row[0] for row in rows])
     names = load_behaviours()
     acts = tuple(
         Act(
@@ -70,6 +74,7 @@ def load_account(session: Session, subject_id: int, *, limit: int = 50, shared_f
             platform=tellers.get(event_id, {}).get("counted", ["?"])[0],
             also_reported_by=tuple(tellers.get(event_id, {}).get("other", [])),
             provisional=bool(provisional),
+            confirmed_by=tuple(confirmed.get(event_id, ())),
         )
         for event_id, start_us, code, mg, provisional in rows
     )
@@ -86,10 +91,13 @@ def load_account(session: Session, subject_id: int, *, limit: int = 50, shared_f
 
 
 def _tellers(session: Session, subject_id: int) -> dict[int, dict[str, list[str]]]:
-    """Who told of each event: the platform whose record counts, and the others."""
+    """Who told of each event: the platform whose record it began with, and the others.
+
+    An event is numbered by that record. `canonical_record_id` is another one where the grams are with another event.
+    """
     rows = session.execute(
         text(
-            "SELECT d.event_id, r.platform, d.record_id = d.canonical_record_id FROM decision d "
+            "SELECT d.event_id, r.platform, d.record_id = d.event_id FROM decision d "
             "JOIN reduction_record r USING (record_id) WHERE d.subject_id = :s AND d.event_id IS NOT NULL "
             "ORDER BY d.event_id, r.platform"
         ),

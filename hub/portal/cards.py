@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from consent.care import concerns
 from consent.grants import Grant, GrantState, load_grants
@@ -10,6 +12,7 @@ from consent.links import load_links
 from consent.people import load_person
 from hub.portal.account import SHANGHAI
 from hub.sync.tables import Participant, SyncState
+from hub.sync.words import in_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +36,9 @@ def load_cards(session: Session, subject_id: int, participants: list[Participant
     cards = []
     for participant in participants:
         link = links.get(participant.participant_id)
-        sync = session.get(SyncState, (participant.participant_id, link.link_id)) if link else None
-        read_at = sync.last_success_at if sync else None
+        states = _states(session, participant.participant_id, link.link_id) if link else []
+        read_at = max((state.last_success_at for state in states if state.last_success_at), default=None)
+        failed = next((state.last_error for state in states if state.last_error), None)
         cards.append(
             Card(
                 platform=participant.participant_id,
@@ -44,10 +48,15 @@ def load_cards(session: Session, subject_id: int, participants: list[Participant
                 state=link.state if link else "",
                 standing=standing([grant for grant in grants if concerns(grant, participant.participant_id)]),
                 last_read=f"{read_at:%Y-%m-%d %H:%M} UTC" if read_at else "the platform sends by itself, or not yet",
-                last_error=sync.last_error if sync else None,
+                last_error=in_words(failed) if failed else None,
             )
         )
     return cards
+
+
+def _states(session: Session, platform: str, link_id: str) -> list[SyncState]:
+    wanted = select(SyncState).where(col(SyncState.link_id) == link_id, col(SyncState.platform) == platform)
+    return list(session.scalars(wanted))
 
 
 NEVER_ASKED = "You were never asked."

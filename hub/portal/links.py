@@ -10,13 +10,14 @@ For a child under 14 the guardian answers on another page (care.py); the child's
 """
 
 from datetime import datetime
+from secrets import token_urlsafe
 
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
-from connectors.base import ConnectorError, DeviceLink, Transport
+from connectors.base import ConnectorError, DeviceLink
 from consent.authorization_request import request_address
 from consent.care import complete_ward_link, find_given
 from consent.grants import Grant, IllegalTransition
@@ -47,9 +48,10 @@ from hub.portal.consent_acts import ask_guardian, log_changes, refuse
 from hub.portal.platform_forms import post_form, stop, suspended, told_terms, unknown
 from hub.portal.terms import LINK, agreed_terms
 from hub.portal.waiting import Waiting, forget_waiting, keep_waiting, load_waiting
-from hub.sync.cursors import ensure_state
+from hub.sync.following import follow_link
 from hub.sync.outward import platform_config, platform_http
 from hub.sync.transactions import transactions_of
+from hub.uploads import takes_uploads
 
 log = structlog.get_logger(__name__)
 
@@ -122,6 +124,15 @@ def _decide(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) 
     terms = _terms(hub, current, platform, form)
     if isinstance(terms, Response):
         return terms
+    if platform.document.oauth is None and takes_uploads(platform) and current.subject_id is not None:
+        # Nobody else has an account to ask for: it gets a name of its own.
+        waiting = Waiting.of_device(
+            subject_id=current.subject_id,
+            platform=platform.platform_id,
+            account=f"own-{token_urlsafe(12)}",
+            terms=terms,
+        )
+        return _is_this_right(hub, current, platform, waiting)
     if platform.document.oauth is None:
         return page(
             "device.html", signed_in=True, csrf=current.info.csrf, platform=platform.platform_id,
@@ -169,7 +180,7 @@ def _callback(hub: Hub, current: Visit, platform_id: str, answer: dict[str, str]
 
 
 def _device_code(hub: Hub, current: Visit, platform: Platform, form: dict[str, str]) -> Response:
-    connector = platform.connector
+    connector = platform.feeds[0].connector
     if platform.document.oauth is not None or not isinstance(connector, DeviceLink) or current.subject_id is None:
         return _refused()
     terms = _terms(hub, current, platform, form)
@@ -208,8 +219,7 @@ def _confirm(hub: Hub, current: Visit, platform: Platform, form: dict[str, str])
             forget_waiting(session, current.info)
             if form.get("decision") == "approve" and waiting.attempt.subject_id == current.subject_id:
                 link_id = _open(hub, session, current, waiting, now)
-                if platform.connector.describe().transport is Transport.PULL:
-                    ensure_state(session, platform.platform_id, link_id, now)
+                follow_link(session, platform, link_id, waiting.attempt.terms.valid_from, now)
     except GuardianNeeded:
         return _for_the_guardian()
     except AlreadyLinked:

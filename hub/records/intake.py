@@ -32,7 +32,8 @@ class Intake:
     """A delivery's rows sorted by what happens to them.
 
     `fresh` has the translated columns plus `digest`, the final `version` and `newest` (no later version is known).
-    `replayed` and `conflicting` have `row` and `source_id`. `standing` has the stored newest record of each source id.
+    `replayed` and `conflicting` have `row`, `delivery` and `source_id`. `standing` has the stored newest record of each
+    source id.
     """
 
     fresh: pl.DataFrame
@@ -45,7 +46,7 @@ def sort_rows(rows: pl.DataFrame, known: pl.DataFrame, mode: CorrectionMode) -> 
     """Sort translated rows against what is stored under the same source ids.
 
     Args:
-        rows: TRANSLATED columns plus `digest` (Binary), in the order of the delivery.
+        rows: TRANSLATED columns plus `digest` (Binary) and `delivery`, in the order of the delivery.
         known: KNOWN_SCHEMA, every stored version of the source ids in `rows`.
         mode: what the connector says about corrections.
     """
@@ -66,7 +67,7 @@ def sort_rows(rows: pl.DataFrame, known: pl.DataFrame, mode: CorrectionMode) -> 
         newest=(pl.col("version") == pl.col("version").max().over("source_id"))
         & (pl.col("version") > pl.col("stored_version").fill_null(0))
     ).drop("stored_version")
-    names = ["row", "source_id"]
+    names = ["row", "delivery", "source_id"]
     return Intake(
         fresh=fresh,
         replayed=replayed.select(names),

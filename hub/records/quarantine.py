@@ -19,7 +19,7 @@ from connectors.base import Delivery
 from consent.keyring import KeyRing
 from consent.seal import place
 from hub.errors import Conflict, NotFound
-from hub.participants import Platform
+from hub.participants import Feed, Platform
 from hub.records.tables import Quarantined
 
 
@@ -51,14 +51,16 @@ def quarantine_place(platform: str, row_key: bytes) -> bytes:
 
 
 def load_waiting(
-    session: Session, ring: KeyRing, platform: Platform, *, after: int, limit: int, tried_too: bool
+    session: Session, ring: KeyRing, platform: Platform, feed: Feed, *, after: int, limit: int, tried_too: bool
 ) -> Waiting:
     """Open the next rows that might be translated: bytes were kept, and today's mapping was not tried on them yet.
 
     Args:
         after: the last number seen. tried_too: also those that today's mapping refused before (clocks move on).
     """
-    wanted = select(Quarantined).where(*_may_translate(platform, tried_too), col(Quarantined.quarantine_id) > after)
+    wanted = select(Quarantined).where(
+        *_may_translate(platform, feed, tried_too), col(Quarantined.quarantine_id) > after
+    )
     found = session.scalars(wanted.order_by(col(Quarantined.quarantine_id)).limit(limit)).all()
     return Waiting(
         ids=tuple(row.quarantine_id for row in found),
@@ -70,20 +72,20 @@ def load_waiting(
     )
 
 
-def count_open(session: Session, platform: Platform, *, tried_too: bool) -> int:
+def count_open(session: Session, platform: Platform, feed: Feed, *, tried_too: bool) -> int:
     """Count what `load_waiting` would open."""
-    counted = select(func.count()).select_from(Quarantined).where(*_may_translate(platform, tried_too))
+    counted = select(func.count()).select_from(Quarantined).where(*_may_translate(platform, feed, tried_too))
     return session.execute(counted).scalar_one()
 
 
-def _may_translate(platform: Platform, tried_too: bool) -> list[ColumnElement[bool]]:
+def _may_translate(platform: Platform, feed: Feed, tried_too: bool) -> list[ColumnElement[bool]]:
     wanted = [
         col(Quarantined.platform) == platform.platform_id,
-        col(Quarantined.stream) == platform.document.stream,
+        col(Quarantined.stream) == feed.stream,
         col(Quarantined.state) == RowState.OPEN,
         col(Quarantined.payload).is_not(None),
     ]
-    return wanted if tried_too else [*wanted, col(Quarantined.mapping) != platform.document.mapping]
+    return wanted if tried_too else [*wanted, col(Quarantined.mapping) != feed.mapping]
 
 
 def settle(session: Session, ids: Sequence[int], state: RowState) -> None:

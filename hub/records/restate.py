@@ -37,7 +37,7 @@ from hub.participants import require_participant
 from hub.records.collect import Origin
 from hub.records.intake import Intake
 from hub.records.restatement import Left, Restated, Restatement, begun_here, settled, told, valued, with_new_amounts
-from hub.records.store import append_records, mark_dirty
+from hub.records.store import Shelf, append_records, mark_dirty
 from hub.records.tables import Batch
 from hub.sync.tables import ChangeLeaf
 from mappings import MappingError, load_mapping, translate
@@ -278,9 +278,10 @@ def _take(session: Session, hub: Hub, wanted: Restatement, found: _Found, window
         )  # fmt: skip
         session.add(batch)
         session.flush()
-        nobody = fresh.clear()
+        fresh, nobody = fresh.with_columns(batch_id=pl.lit(batch.batch_id)), fresh.clear()
+        shelf = Shelf(platform=platform, stream=stream, mapping=mapping, window_id=window_id)
         intake = Intake(fresh=fresh, replayed=nobody, conflicting=nobody, standing=standing)
-        append_records(session, found.allowed, vault, batch, intake, methodology=new.version, received_at=now)
+        append_records(session, found.allowed, vault, shelf, intake, methodology=new.version, received_at=now)
         _log_batch(session, wanted, batch, fresh, now)
     mark_dirty(session, found.taken["subject_id"])
 

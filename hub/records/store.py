@@ -4,6 +4,8 @@ Durable when that transaction commits; nothing here may be lost, the sealed payl
 from it). Rows of persons are only taken with the guard's permit, so a caller that forgot to ask cannot write.
 """
 
+from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
@@ -30,30 +32,41 @@ def load_known(session: Session, platform: str, stream: str, source_ids: list[st
     return load_by_ids(session, sql, KNOWN_SCHEMA, source_ids, platform=platform, stream=stream)
 
 
-def find_batch(session: Session, platform: str, stream: str, delivery_id: str) -> Batch | None:
-    """Return the batch that came under this delivery id, if one did."""
+def find_batches(session: Session, platform: str, stream: str, delivery_ids: list[str]) -> dict[str, Batch]:
+    """Return the batches that came under these delivery ids, by id."""
     wanted = select(Batch).where(
-        col(Batch.platform) == platform, col(Batch.stream) == stream, col(Batch.delivery_id) == delivery_id
+        col(Batch.platform) == platform, col(Batch.stream) == stream, col(Batch.delivery_id).in_(delivery_ids)
     )
-    return session.execute(wanted).scalar_one_or_none()
+    return {batch.delivery_id: batch for batch in session.execute(wanted).scalars()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """Where rows go: what all batches that are stored together have in common."""
+
+    platform: str
+    stream: str
+    mapping: str
+    window_id: int
 
 
 def append_records(
     session: Session,
     permit: Permit,
     vault: SubjectVault,
-    batch: Batch,
+    shelf: Shelf,
     intake: Intake,
     *,
     methodology: str,
     received_at: datetime,
 ) -> None:
-    """Store the fresh rows of a batch and mark the versions they supersede.
+    """Store fresh rows and mark the versions they supersede.
 
     A row that the permit does not allow is our own mistake, never the platform's, and stops the transaction.
 
     Args:
-        intake: `fresh` has, beside the translated columns, record_id, subject_id, link_id, payload, reference_mg and factor_id.
+        intake: `fresh` has, beside the translated columns, record_id, batch_id, subject_id, link_id, payload, reference_mg
+            and factor_id.
     """
     fresh = intake.fresh
     if not fresh["row"].is_in(permit.allowed["row"].implode()).all():
@@ -65,8 +78,8 @@ def append_records(
     fresh = fresh.join(intake.standing, on="source_id", how="left", maintain_order="left").with_columns(
         superseded_by=pl.when(~pl.col("newest")).then(pl.coalesce("newest_id", "standing_id"))
     )
-    append_frame(session, "source_record", _source_rows(fresh, vault, batch, received_at))
-    append_frame(session, "reduction_record", _reduction_rows(fresh, batch, methodology))
+    append_frame(session, "source_record", _source_rows(fresh, vault, shelf, received_at))
+    append_frame(session, "reduction_record", _reduction_rows(fresh, shelf, methodology))
     for source in intake.standing.join(newest, on="source_id").iter_rows(named=True):
         session.execute(
             update(SourceRecord)
@@ -75,13 +88,14 @@ def append_records(
         )
 
 
-def append_quarantined(session: Session, frame: pl.DataFrame, batch: Batch, received_at: datetime) -> int:
-    """Store rows (row_key, reason, detail, payload) that could not go on; one that is there already stays as it is.
+def append_quarantined(session: Session, frame: pl.DataFrame, shelf: Shelf, received_at: datetime) -> Counter[int]:
+    """Store rows (row_key, batch_id, reason, detail, payload) that could not go on; one that is there already stays as it is.
 
-    One that was replayed and ends here again is open again. Returns the number of rows that are new or open again.
+    One that was replayed and ends here again is open again. Returns how many rows of each batch are new or open again.
     """
+    added: Counter[int] = Counter()
     if frame.is_empty():
-        return 0
+        return added
     frame = frame.unique(["row_key", "reason"], keep="first", maintain_order=True)
     marks = ", ".join(f":{name}" for name in QUARANTINED_COLUMNS)
     insert = text(
@@ -89,18 +103,10 @@ def append_quarantined(session: Session, frame: pl.DataFrame, batch: Batch, rece
         "ON CONFLICT (platform, stream, row_key, reason) DO UPDATE SET state = 'open', payload = excluded.payload, "
         "batch_id = excluded.batch_id, mapping = excluded.mapping WHERE quarantined.state = 'replayed'"
     ).bindparams(bindparam("received_at", type_=UtcDateTime()))
-    added = 0
+    fixed = {"platform": shelf.platform, "stream": shelf.stream, "mapping": shelf.mapping, "state": "open"}
     for number, row in zip(next_sequence(session, "quarantine", len(frame)), frame.iter_rows(named=True), strict=True):
-        fixed = {
-            "platform": batch.platform,
-            "stream": batch.stream,
-            "batch_id": batch.batch_id,
-            "mapping": batch.mapping,
-        }
-        result = session.execute(
-            insert, {**row, **fixed, "quarantine_id": number, "state": "open", "received_at": received_at}
-        )
-        added += int(result.rowcount)  # type: ignore[attr-defined]
+        values = {**row, **fixed, "quarantine_id": number, "received_at": received_at}
+        added[row["batch_id"]] += int(session.execute(insert, values).rowcount)  # type: ignore[attr-defined]
     return added
 
 
@@ -122,7 +128,7 @@ QUARANTINED_COLUMNS = (
 )  # fmt: skip
 
 
-def _source_rows(fresh: pl.DataFrame, vault: SubjectVault, batch: Batch, received_at: datetime) -> pl.DataFrame:
+def _source_rows(fresh: pl.DataFrame, vault: SubjectVault, shelf: Shelf, received_at: datetime) -> pl.DataFrame:
     sealed = vault.seal_many(
         "source_record",
         "payload",
@@ -132,17 +138,16 @@ def _source_rows(fresh: pl.DataFrame, vault: SubjectVault, batch: Batch, receive
     )
     return fresh.select(
         "record_id", "source_id", "version", "digest", "subject_id", "link_id", "cancelled",
-        "superseded_by",
+        "superseded_by", "batch_id",
         payload=pl.Series(sealed, dtype=pl.Binary()),
         posted_us=pl.col("posted_at").dt.timestamp("us"),
         # What is restated was received once, and keeps that time.
         received_us=pl.col("received_us") if "received_us" in fresh.columns else pl.lit(to_micros(received_at)),
-        platform=pl.lit(batch.platform), stream=pl.lit(batch.stream),
-        batch_id=pl.lit(batch.batch_id), window_id=pl.lit(batch.window_id),
+        platform=pl.lit(shelf.platform), stream=pl.lit(shelf.stream), window_id=pl.lit(shelf.window_id),
     )  # fmt: skip
 
 
-def _reduction_rows(fresh: pl.DataFrame, batch: Batch, methodology: str) -> pl.DataFrame:
+def _reduction_rows(fresh: pl.DataFrame, shelf: Shelf, methodology: str) -> pl.DataFrame:
     return fresh.select(
         "record_id", "subject_id", "role", "behaviour", "precision", "quantity_micro", "unit", "region",
         "claimed_mg", "reference_mg", "factor_id",
@@ -151,6 +156,6 @@ def _reduction_rows(fresh: pl.DataFrame, batch: Batch, methodology: str) -> pl.D
         bucket=bucket_of(fresh["subject_id"]),
         start_us=pl.col("start_at").dt.timestamp("us"),
         end_us=pl.col("end_at").dt.timestamp("us"),
-        platform=pl.lit(batch.platform), window_id=pl.lit(batch.window_id),
-        methodology=pl.lit(methodology), mapping=pl.lit(batch.mapping),
+        platform=pl.lit(shelf.platform), window_id=pl.lit(shelf.window_id),
+        methodology=pl.lit(methodology), mapping=pl.lit(shelf.mapping),
     )  # fmt: skip

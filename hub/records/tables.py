@@ -127,6 +127,22 @@ class Quarantined(SQLModel, table=True):
     received_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class Corroboration(SQLModel, table=True):
+    """An act that an operator's own list tells of without saying whose it was: it confirms, and credits nobody."""
+
+    __tablename__ = "corroboration"
+
+    platform: str = Field(primary_key=True, max_length=64)
+    stream: str = Field(primary_key=True, max_length=64)
+    event_key: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    behaviour: str = Field(max_length=32)
+    start_us: int = Field(sa_type=BigInteger)
+    end_us: int = Field(sa_type=BigInteger)
+    quantity_micro: int | None = Field(default=None, sa_type=BigInteger)
+    digest: bytes
+    batch_id: int = Field(sa_type=BigInteger, foreign_key="batch.batch_id", index=True)
+
+
 class SpentRecord(SQLModel, table=True):
     """A record of somebody who was erased. It may never count again, and nothing here says whose it was."""
 

@@ -23,7 +23,8 @@ from sqlmodel import col
 from connectors.base import ConnectorError
 from consent.changes import Change
 from consent.grants import LEGAL, load_grants
-from consent.links import LinkState, LinkUnusable, close_link
+from consent.link_access import LinkUnusable
+from consent.links import LinkState, close_link
 from consent.platform_tokens import revoke_at_platform
 from consent.platforms import PlatformRefused
 from consent.seal import SealError

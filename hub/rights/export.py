@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
 from consent.guardians import load_birth_date
-from consent.links import load_links, open_access
+from consent.link_access import open_access
+from consent.links import load_links
 from consent.passkeys import Owner, load_passkeys
 from consent.people import load_person
 from consent.receipts import load_receipts

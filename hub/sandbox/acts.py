@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 
 import numpy as np
 
+from hub.sandbox.outings import CARPOOL, EV_DRIVE, RECYCLE, WALK_TRIP, WASTE_SORT, outings_of
 from hub.sandbox.people import CITIC, WECHAT, Person, generator_of
 
 BEIJING_TIME = timezone(timedelta(hours=8))  # the whole of China, without summer time since 1991
@@ -25,8 +26,9 @@ _SHORT_TRANSFER_ODDS = 0.04  # a second trip one to three minutes after the firs
 class Act:
     """One real act.
 
-    `quantity_micro` is in millionths of the behaviour's unit (km, kWh, steps, or one of what is counted); `order_no` is
-    the number that its origin gave it; `pay_no` is the payment's, None where nothing was paid.
+    `behaviour` is its code, or one of the kinds in outings.py; `quantity_micro` is in millionths of the behaviour's unit
+    (km, kWh, steps, or one of what is counted); `order_no` is the number that its origin gave it; `pay_no` is the
+    payment's, None where nothing was paid.
     """
 
     act_id: int
@@ -77,6 +79,7 @@ def acts_of(seed: int, person: Person, first_day: date, days: int) -> tuple[Act,
         _evening(rng, diary, person, max(free_at + timedelta(minutes=20), _at(day, 20.2)))
         _steps(rng, diary, person, day)
     _bank_month(rng, diary, person, first_day, days)
+    outings_of(seed, person, first_day, days, _at, lambda *what: diary.note(*what, paid=False))
     return tuple(sorted(diary.acts, key=lambda act: (act.start_at, act.act_id)))
 
 
@@ -84,6 +87,7 @@ def _order_no(behaviour: str, day: str, tail: str) -> str:
     if behaviour == CHARGE:  # StartChargeSeq: the operator's id and 18 more characters
         return f"{CHARGING_OPERATOR}{day}{tail}"
     prefix = {METRO: "MT", BUS: "BS", BIKE: "HB", NO_TABLEWARE: "WM", EWAYBILL: "SF", CLEAN_PLATE: "CP"}
+    prefix |= {EV_DRIVE: "EV", CARPOOL: "PC", WALK_TRIP: "NW", RECYCLE: "RC", WASTE_SORT: "WS"}
     return f"{prefix.get(behaviour, 'FN')}{day}{tail}"
 
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
 from hub.sandbox.platforms.faults import Fault
-from hub.sandbox.platforms.shenzhen import PartOutOfOrderError
+from hub.sandbox.platforms.profile_drop import PartOutOfOrderError
 from hub.sandbox.platforms.site import Platform
 from hub.sandbox.reports import Oracle, Reports
 

@@ -4,28 +4,48 @@ Each person is drawn from the town's seed and their own number only: a town of 4
 town of 200.
 """
 
-import hashlib
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-BEIJING = "beijing-green-life"
-CITIC = "citic-carbon"
-KUAIDIAN = "kuaidian"
-WECHAT = "wechat-sports"
-SHENZHEN = "shenzhen-transit"
-PLATFORMS = (BEIJING, CITIC, KUAIDIAN, WECHAT, SHENZHEN)
+from hub.sandbox.registers import (
+    BEIJING,
+    CITIC,
+    CITY_BEIJING,
+    CITY_SHENZHEN,
+    KUAIDIAN,
+    OTHER_CITIES,
+    PLATFORMS,
+    REGISTERS,
+    SHENZHEN,
+    WECHAT,
+    Register,
+    dice_of,
+    town_secret,
+)
 
-CITY_BEIJING = "110000"  # GB/T 2260
-CITY_SHENZHEN = "440300"
+__all__ = [
+    "BEIJING",
+    "CITIC",
+    "CITY_BEIJING",
+    "CITY_SHENZHEN",
+    "KUAIDIAN",
+    "PLATFORMS",
+    "SHENZHEN",
+    "WECHAT",
+    "Habits",
+    "Person",
+    "Revocation",
+    "generator_of",
+    "make_person",
+    "town_secret",
+]
 
-_ACCOUNT_ODDS = {BEIJING: 0.85, CITIC: 0.70, KUAIDIAN: 0.35, WECHAT: 0.75, SHENZHEN: 0.60}
 _NEVER_CONSENTS = 0.08
 _REVOKES = 0.07
 _LINK_ODDS = 0.85
-_CARD_STEP = 387_420_489  # 3**18: coprime with 10**9, so that card numbers are scattered and never meet
+_ELSEWHERE_ODDS = 0.4  # of living in none of the two large cities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +94,17 @@ def generator_of(seed: int, *path: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *path])))
 
 
-def town_secret(seed: int, name: str) -> bytes:
-    """Return 32 bytes that follow from the seed: good for a sandbox, worthless as a real secret."""
-    return hmac.new(f"sandbox-town-{seed}".encode(), name.encode(), hashlib.sha256).digest()
-
-
 def make_person(seed: int, index: int) -> Person:
     """Return inhabitant number `index` (from 1) of the town with this seed."""
     rng = generator_of(seed, 1, index)
     accounts = _draw_accounts(rng, seed, index)
+    city, accounts = _settle(seed, index, accounts)
     links = _draw_links(rng, index, tuple(accounts))
     return Person(
         index=index,
         username=f"person-{index:04d}",
         password="walk-" + town_secret(seed, f"password/{index}").hex()[:10],
-        city_code=CITY_SHENZHEN if SHENZHEN in accounts else CITY_BEIJING,
+        city_code=city,
         accounts=accounts,
         links=links,
         revokes=_draw_revocation(rng, index, links),
@@ -97,23 +113,39 @@ def make_person(seed: int, index: int) -> Person:
 
 
 def _draw_accounts(rng: np.random.Generator, seed: int, index: int) -> dict[str, str]:
-    draws = rng.random(len(PLATFORMS))
+    """Draw the accounts at the five platforms that the town began with."""
+    first = [register for register in REGISTERS if register.first]
+    draws = rng.random(len(first))
     if index == 1:  # the first inhabitant shows everything, whatever the seed
-        return {platform: _account_of(seed, platform, index) for platform in PLATFORMS}
-    chosen = {platform for platform, draw in zip(PLATFORMS, draws, strict=True) if draw < _ACCOUNT_ODDS[platform]}
+        return {register.platform: register.account(seed, index) for register in first}
+    chosen = {register.platform for register, draw in zip(first, draws, strict=True) if draw < register.odds}
     if len(chosen) < 2:
         chosen |= {BEIJING, CITIC}
-    return {platform: _account_of(seed, platform, index) for platform in PLATFORMS if platform in chosen}
+    return {register.platform: register.account(seed, index) for register in first if register.platform in chosen}
 
 
-def _account_of(seed: int, platform: str, index: int) -> str:
-    if platform == SHENZHEN:  # nine letters A to J, as the city's card records write a card
-        number = (index * _CARD_STEP + seed * 7919) % 10**9
-        return "".join("ABCDEFGHIJ"[int(digit)] for digit in f"{number:09d}")
-    if platform == WECHAT:
-        return "o" + town_secret(seed, f"openid/{index}").hex()[:27]
-    prefix = {BEIJING: "bj", CITIC: "citic", KUAIDIAN: "kd"}[platform]
-    return f"{prefix}-{index:06d}"
+def _settle(seed: int, index: int, accounts: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Give the person a city, and the accounts that people of that city have; what belongs to other cities goes."""
+    rng = generator_of(seed, 3, index)
+    elsewhere, which = rng.random() < _ELSEWHERE_ODDS, int(rng.integers(0, len(OTHER_CITIES)))
+    if index == 1:
+        return CITY_SHENZHEN, {register.platform: register.account(seed, index) for register in REGISTERS}
+    city = CITY_SHENZHEN if SHENZHEN in accounts else CITY_BEIJING
+    city = OTHER_CITIES[which] if elsewhere and index > 3 else city
+
+    def has(register: Register) -> bool:
+        if register.cities is not None and city not in register.cities:
+            return False
+        if register.first:
+            return register.platform in accounts
+        return generator_of(seed, 3, index, dice_of(register.platform)).random() < register.odds
+
+    found = {register.platform: register.account(seed, index) for register in REGISTERS if has(register)}
+    return city, found if len(found) >= 2 else found | {CITIC: accounts.get(CITIC) or _account_at(CITIC, seed, index)}
+
+
+def _account_at(platform: str, seed: int, index: int) -> str:
+    return next(register.account(seed, index) for register in REGISTERS if register.platform == platform)
 
 
 def _draw_links(rng: np.random.Generator, index: int, accounts: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,17 +7,11 @@ from functools import cached_property
 
 from hub.sandbox.acts import Act
 from hub.sandbox.people import PLATFORMS
-from hub.sandbox.telling.beijing import tell_beijing
-from hub.sandbox.telling.citic import tell_citic
-from hub.sandbox.telling.kuaidian import tell_kuaidian
 from hub.sandbox.telling.report import Note, Report
-from hub.sandbox.telling.shenzhen import tell_shenzhen
-from hub.sandbox.telling.wechat import tell_wechat
+from hub.sandbox.telling.tellers import TELLERS
 from hub.sandbox.town import Town
 
 __all__ = ["Note", "Oracle", "Report", "Reports"]
-
-_TELLERS = (tell_beijing, tell_citic, tell_kuaidian, tell_wechat, tell_shenzhen)
 
 
 class Reports:
@@ -25,12 +19,13 @@ class Reports:
 
     def __init__(self, town: Town) -> None:
         self.town = town
-        told = [report for person in town.people for teller in _TELLERS for report in teller(town, person)]
+        told = [report for person in town.people for teller in TELLERS for report in teller(town, person)]
         self.rows: tuple[Report, ...] = tuple(sorted(told, key=_delivery_order))
 
-    def told_by(self, platform: str, part: int | None = None) -> tuple[Report, ...]:
-        """Return a platform's rows (of one part) in the order of delivery."""
-        return self._by_part[platform, part] if part is not None else self._by_platform[platform]
+    def told_by(self, platform: str, part: int | None = None, stream: str | None = None) -> tuple[Report, ...]:
+        """Return a platform's rows (of one part, of one feed) in the order of delivery."""
+        rows = self._by_part[platform, part] if part is not None else self._by_platform[platform]
+        return rows if stream is None else tuple(row for row in rows if row.stream == stream)
 
     @cached_property
     def _by_part(self) -> Mapping[tuple[str, int], tuple[Report, ...]]:
@@ -45,9 +40,16 @@ class Reports:
         return {platform: tuple(row for row in self.rows if row.platform == platform) for platform in PLATFORMS}
 
 
-def _delivery_order(row: Report) -> tuple[int, object, str, int, bool]:
+def _delivery_order(row: Report) -> tuple[int, object, str, str, int, bool]:
     # A row comes before its own copy, and a correction after what it corrects, even at one and the same instant.
-    return PLATFORMS.index(row.platform), row.delivered_at, row.source_id, row.version, row.note is Note.REPLAY
+    return (
+        PLATFORMS.index(row.platform),
+        row.delivered_at,
+        row.stream,
+        row.source_id,
+        row.version,
+        row.note is Note.REPLAY,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +83,9 @@ class Oracle:
     @cached_property
     def live_rows(self) -> tuple[Report, ...]:
         """The last readable version of every source record, without those that their platform took back."""
-        last: dict[tuple[str, str], Report] = {}
+        last: dict[tuple[str, str, str], Report] = {}
         for row in self.rows:
-            key = (row.platform, row.source_id)
+            key = (row.platform, row.stream, row.source_id)
             if row.trouble is None and (key not in last or last[key].version <= row.version):
                 last[key] = row
         return tuple(row for row in last.values() if row.note is not Note.CANCELLATION)

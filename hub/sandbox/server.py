@@ -1,4 +1,4 @@
-"""The whole town as one process: five platforms and the control door, each on its own port. I/O: network, files.
+"""The whole town as one process: all platforms and the control door, each on its own port. I/O: network, files.
 
 Run `python -m hub.sandbox.server --hub http://127.0.0.1:8000 --drop DIR`; it prints one JSON line when it can be
 spoken to, and stops when it is told to (SIGTERM, SIGINT).
@@ -21,14 +21,10 @@ from fastapi import FastAPI
 from hub.clock import Clock, system_clock
 from hub.sandbox.config import NAMES, Secrets, control_url, origin_of, secrets_of
 from hub.sandbox.control import control_app
-from hub.sandbox.people import BEIJING, CITIC, KUAIDIAN, PLATFORMS, SHENZHEN, WECHAT
-from hub.sandbox.platforms.beijing import BeijingGreenLife
-from hub.sandbox.platforms.citic import CiticCarbon
-from hub.sandbox.platforms.kuaidian import Kuaidian
-from hub.sandbox.platforms.shenzhen import ShenzhenTransit
-from hub.sandbox.platforms.site import Platform, Site
-from hub.sandbox.platforms.wechat import WeChatSports
+from hub.sandbox.people import PLATFORMS
+from hub.sandbox.platforms.site import Front, Platform, Site
 from hub.sandbox.reports import Reports
+from hub.sandbox.specs import SPECS
 from hub.sandbox.town import Town
 
 _HOST = "127.0.0.1"
@@ -97,27 +93,31 @@ class _QuietServer(uvicorn.Server):
 
 
 def make_platforms(options: SandboxOptions, reports: Reports) -> Mapping[str, Platform]:
-    """Return the five platforms of the town, ready to be served."""
+    """Return the platforms of the town, ready to be served."""
     agreed = secrets_of(options.seed) if options.secrets is None else options.secrets
-    sites = {
-        platform: Site(
-            platform=platform,
-            title=NAMES[platform][1],
-            origin=origin_of(platform, options.base_port),
-            hub_url=options.hub_url.rstrip("/"),
-            reports=reports,
-            clock=options.clock,
-            secrets=agreed[platform],
+    return {
+        platform: make_platform(
+            Site(
+                platform=platform,
+                title=NAMES[platform][1],
+                origin=origin_of(platform, options.base_port),
+                hub_url=options.hub_url.rstrip("/"),
+                reports=reports,
+                clock=options.clock,
+                secrets=agreed[platform],
+                drop_dir=options.drop_dir / platform,
+            )
         )
         for platform in PLATFORMS
     }
-    return {
-        BEIJING: BeijingGreenLife(sites[BEIJING]),
-        CITIC: CiticCarbon(sites[CITIC]),
-        KUAIDIAN: Kuaidian(sites[KUAIDIAN]),
-        WECHAT: WeChatSports(sites[WECHAT]),
-        SHENZHEN: ShenzhenTransit(sites[SHENZHEN], options.drop_dir),
-    }
+
+
+def make_platform(site: Site) -> Platform:
+    """Return one platform with all its feeds."""
+    spec = SPECS[site.platform]
+    front = Front(site, signs_in=spec.signs_in)
+    streams = ["", *(feed.stream for feed in spec.feeds[1:])]
+    return Platform(front, [feed.voice(front, stream) for feed, stream in zip(spec.feeds, streams, strict=True)])
 
 
 def _server_config(app: FastAPI, port: int) -> uvicorn.Config:
@@ -157,7 +157,7 @@ def parse_options(arguments: list[str]) -> SandboxOptions:
     parser = argparse.ArgumentParser(prog="python -m hub.sandbox.server", description="A town to try the hub in.")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--people", type=int, default=200)
-    parser.add_argument("--base-port", type=int, default=8100, help="control port; the platforms take the next five")
+    parser.add_argument("--base-port", type=int, default=8100, help="control port; the platforms take the next ones")
     parser.add_argument("--hub", default="http://127.0.0.1:8000", help="base address of the hub")
     parser.add_argument("--drop", type=Path, required=True, help="directory for signed file drops")
     parser.add_argument("--secrets", type=Path, help="JSON file with secrets that differ from the seed's")

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from sqlmodel import col
 
 from connectors.base import ConnectorError
-from consent.links import LinkUnusable
+from consent.link_access import LinkUnusable
 from consent.platform_tokens import revoke_at_platform
 from consent.platforms import PlatformRefused
 from consent.seal import SealError

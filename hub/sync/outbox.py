@@ -15,7 +15,7 @@ from consent.changes import Change
 from consent.errors import ConsentError
 from consent.grants import GrantState
 from consent.keyring import KeyRing
-from consent.links import open_access
+from consent.link_access import open_access
 from consent.pairwise import pairwise_subject
 from consent.seal import place
 from consent.tables import GrantVersion, Link, OAuthClient

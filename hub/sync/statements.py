@@ -32,6 +32,7 @@ class Line(BaseModel):
     model_config = ConfigDict(strict=True)
 
     delivery_id: str = Field(min_length=1, max_length=200)
+    stream: str | None = Field(default=None, max_length=32)
     rows: int = Field(ge=0, le=10**9)
 
 
@@ -52,9 +53,7 @@ def record_statement(hub: Hub, window_id: int, platform_id: str, theirs: pl.Data
         platform = open_platform(session, hub.ring, platform_id)
         theirs = theirs.join(load_elsewhere(session, window_id, platform_id), on="delivery_id", how="anti")
         ours = load_statement(session, window_id, platform_id)
-        if platform.connector.describe().transport is Transport.PULL:
-            # The hub asks for the same page again while nothing is new; those answers leave no batch here.
-            theirs = theirs.join(ours.select("delivery_id"), on="delivery_id", how="semi")
+        theirs = _without_empty_answers(platform, ours, theirs)
         compared = compare(ours, theirs)
         row = store_comparison(session, window_id, platform_id, compared, now)
         fields = {
@@ -64,6 +63,20 @@ def record_statement(hub: Hub, window_id: int, platform_id: str, theirs: pl.Data
         reference = f"{window_id}:{platform_id}:{now.isoformat()}"
         log_change(session, Kind.RECONCILIATION_DONE, reference, now, fields)
     return compared
+
+
+def _without_empty_answers(platform: Platform, ours: pl.DataFrame, theirs: pl.DataFrame) -> pl.DataFrame:
+    """Leave out what the hub asked for and found nothing new in: such answers leave no batch here.
+
+    A line says which stream it is of; one that does not is of the first.
+    """
+    if "stream" not in theirs.columns:
+        theirs = theirs.with_columns(stream=pl.lit(None, pl.String))
+    first = platform.feeds[0].stream
+    pulled = [feed.stream for feed in platform.feeds if feed.connector.describe().transport is Transport.PULL]
+    asked_for = pl.col("stream").fill_null(first).is_in(pulled)
+    known = pl.col("delivery_id").is_in(ours["delivery_id"].implode())
+    return theirs.filter(~asked_for | known).drop("stream")
 
 
 def reconcile_window(hub: Hub, window_id: int, *, now: datetime) -> dict[str, Any]:
@@ -122,7 +135,7 @@ def _fetch_statement(url: str, *, allow_loopback: bool) -> pl.DataFrame:
 
 
 def parse_statement(body: bytes, *, extra: Literal["forbid", "ignore"]) -> pl.DataFrame:
-    """Read a platform's statement (STATEMENT_SCHEMA); a delivery that it names twice keeps its first line.
+    """Read a platform's statement (STATEMENT_SCHEMA and `stream`); a delivery that it names twice keeps its first line.
 
     Raises:
         UsageProblem: not strict JSON, or not of the agreed form; what stood there is not repeated.
@@ -135,6 +148,6 @@ def parse_statement(body: bytes, *, extra: Literal["forbid", "ignore"]) -> pl.Da
         first = cause.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageProblem(f"the statement is not of the agreed form ({where}: {first['msg']})") from None
-    lines = [(line.delivery_id, line.rows) for line in statement.deliveries]
-    frame = pl.DataFrame(lines, schema=STATEMENT_SCHEMA, orient="row")
+    lines = [(line.delivery_id, line.rows, line.stream) for line in statement.deliveries]
+    frame = pl.DataFrame(lines, schema=STATEMENT_SCHEMA | {"stream": pl.String()}, orient="row")
     return frame.unique("delivery_id", keep="first", maintain_order=True)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, Index, SmallInteger
 from sqlmodel import Field, SQLModel
 
 from consent.types import UtcDateTime
@@ -25,20 +25,44 @@ class Participant(SQLModel, table=True):
 
 
 class SyncState(SQLModel, table=True):
-    """How far one stream of one link (or of a whole platform, link '') was read. Commits with the rows it stands for."""
+    """How far one feed was read for one link (or for a whole platform, link '').
+
+    It commits with the rows it stands for. The first feed of a platform has the empty stream. The lane `feed` brings what
+    is new; the lane `backfill` reads a stretch of the past (`since` to `until`) once, and then is due no more.
+    """
 
     __tablename__ = "sync_state"
+    __table_args__ = (
+        Index("ix_sync_state_lane", "lane", "turn", "due_at"),
+        Index("ix_sync_state_feed", "platform", "stream", "lane", "turn", "due_at"),
+        Index("ix_sync_state_link", "link_id"),
+    )
 
     platform: str = Field(primary_key=True, max_length=64)
     link_id: str = Field(primary_key=True, max_length=32)
+    stream: str = Field(default="", primary_key=True, max_length=32)
+    lane: str = Field(default="feed", primary_key=True, max_length=8)
+    turn: int = Field(default=1, sa_type=SmallInteger, description="0: somebody asked for it; 1: it waits for its turn")
+    since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     cursor: bytes | None = None
-    due_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    due_at: datetime | None = Field(default=None, sa_type=UtcDateTime, description="null: read to its end, for good")
     asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime, description="when somebody asked for it now")
     lease_holder: str | None = Field(default=None, max_length=64)
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     failures: int = 0
     last_error: str | None = Field(default=None, max_length=200)
     last_success_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    rows_read: int = Field(default=0, sa_type=BigInteger)
+
+
+class PlatformPace(SQLModel, table=True):
+    """Until when a platform's allowance of requests is used up, by all workers together."""
+
+    __tablename__ = "platform_pace"
+
+    platform: str = Field(primary_key=True, max_length=64)
+    next_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class ChangeLeaf(SQLModel, table=True):

@@ -19,7 +19,7 @@ from tests_support.linking import Linking
 from tests_support.oauth_platforms import OAuthPlatform
 
 from consent.keyring import load_client_key, load_keyring
-from consent.links import load_access
+from consent.link_access import load_access
 from consent.platform_client import LinkRefusal
 from consent.platform_tokens import refresh, revoke_at_platform
 from consent.platforms import PlatformRefused, discover

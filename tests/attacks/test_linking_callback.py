@@ -15,7 +15,8 @@ from tests_support.linking import Linking
 
 from consent.grants import GrantState, load_grants
 from consent.keyring import load_keyring
-from consent.links import AlreadyLinked, LinkState, load_access, load_links
+from consent.link_access import load_access
+from consent.links import AlreadyLinked, LinkState, load_links
 from consent.platform_client import ATTEMPT_LIFE, LinkRefusal, LinkRefused
 from consent.platforms import PlatformRefused
 from consent.sessions import start_session

@@ -18,17 +18,8 @@ from consent.changes import Change
 from consent.grants import activate_grant, request_grant
 from consent.guard import ASKED_SCHEMA, permit
 from consent.keyring import KeyRing, load_keyring
-from consent.links import (
-    AlreadyLinked,
-    LinkState,
-    LinkUnusable,
-    Tokens,
-    account_key,
-    close_link,
-    load_access,
-    open_link,
-    owners,
-)
+from consent.link_access import LinkUnusable, load_access
+from consent.links import AlreadyLinked, LinkState, Tokens, account_key, close_link, open_link, owners
 from consent.people import add_person
 from consent.platform_tokens import Refreshed, refresh, revoke_at_platform
 from consent.platforms import PlatformRefused

@@ -297,6 +297,11 @@ CASES: list[tuple[str, list[tuple[str, int, str, dict[str, Any]]], dict[int, tup
     ),
     ("unknown unit", [("record", 1, "operator-a", {"unit": "mile"})], {1: ("rejected", "input", "unknown_unit")}),
     ("missing value", [("record", 1, "operator-a", {"subject_id": None})], {1: ("rejected", "input", "missing_value")}),
+    (
+        "a document of one's own counts for nothing by itself",
+        [("record", 1, "declared-bills", {"km": 2})],
+        {1: ("held", "single", "declared_only")},
+    ),
     ("end before start", [("record", 1, "operator-a", {"lasts": -1})], {1: ("rejected", "input", "end_before_start")}),
     ("bad quantity", [("record", 1, "operator-a", {"km": -1})], {1: ("rejected", "input", "bad_quantity")}),
     ("bad claim", [("record", 1, "operator-a", {"claimed_mg": -1})], {1: ("rejected", "input", "bad_claim")}),

@@ -71,7 +71,7 @@ def serve() -> Iterator[Callable[[Callable[[Exchange], None]], LocalPlatform]]:
                 platform.asked.append(exchange)
                 platform.answer(exchange)
 
-            do_POST = do_GET  # noqa: N815 - the name is the library's
+            do_POST = do_DELETE = do_GET  # noqa: N815 - the names are the library's
 
             def log_message(self, format: str, *args: Any) -> None:
                 return

@@ -15,8 +15,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from connectors.base import ConnectorError, Cursor, Page, RetryLater, SetAside, Stop
+from connectors.clients.drop_writer import write_drop
 from connectors.config import ConfigError
-from connectors.profiles.drop_folder import DropSource, write_drop
 from connectors.profiles.file_drop import FileDrop, parse_config
 
 NOW = datetime(2026, 10, 6, 1, 0, tzinfo=UTC)
@@ -40,9 +40,8 @@ def lines(*numbers: int) -> bytes:
 def drop(
     root: Path, sequence: int, files: dict[str, tuple[bytes, int]], previous: str | None = None, **changes: Any
 ) -> str:
-    source = DropSource(root=root, platform="town", stream="acts", keys=())
-    settings = {"created_at": NOW, "key": KEY} | changes
-    return write_drop(source, sequence, files, previous=previous, **settings)
+    settings = {"platform": "town", "stream": "acts", "created_at": NOW, "key": KEY} | changes
+    return write_drop(root / str(sequence), files, sequence=sequence, previous=previous, **settings)
 
 
 def resign(folder: Path, key: Ed25519PrivateKey = KEY, **changes: Any) -> None:
@@ -219,7 +218,8 @@ def replace_by_folder(folder: Path) -> None:
         (lambda f: resign(f, files=named("..jsonl")), "manifest_file_name"),
         (lambda f: resign(f, files=named("a\u0000.jsonl")), "manifest_file_name"),
         (lambda f: resign(f, files=named("a.jsonl\n")), "manifest_file_name"),
-        (lambda f: resign(f, files=named("a.parquet")), "manifest_file_name"),
+        (lambda f: resign(f, files=named("a.xml")), "manifest_file_name"),
+        (lambda f: resign(f, files=named("a.parquet.gz")), "manifest_file_name"),
         (lambda f: resign(f, files=named("manifest.json")), "manifest_file_name"),
         (lambda f: resign(f, files=named("x" * 300 + ".jsonl")), "manifest_file_name"),
     ],

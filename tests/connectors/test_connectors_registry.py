@@ -5,6 +5,7 @@ import base64
 from pathlib import Path
 
 import pytest
+from tests_support.link_pulls import KEYS
 
 import connectors
 from connectors.base import CheckResult, Delivery, Inbound, LinkAccess, Reauthorise, Reply, Transport
@@ -28,6 +29,47 @@ SETTINGS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "werun": ({"appid": "wx0"}, {"app_secret": "canary-secret"}),
     "file_drop": ({"root": "/nowhere", "platform": "p", "public_keys": [KEY]}, {}),
     "szt_card": ({"root": "/nowhere", "platform": "p", "public_keys": [KEY]}, {}),
+    "camt053": ({"root": "/nowhere", "platform": "p", "public_keys": [KEY]}, {}),
+    "gbt32960": ({"root": "/nowhere", "platform": "p", "public_keys": [KEY]}, {"vin_key": "canary-secret" * 3}),
+    "event_file": (
+        {
+            "root": "/nowhere",
+            "platform": "p",
+            "public_keys": [KEY],
+            "event": "BJ2022",
+            "event_since": "2022-01-01T00:00:00+08:00",
+            "event_until": "2022-04-01T00:00:00+08:00",
+        },
+        {},
+    ),
+    "bill_csv": ({}, {}),
+    "tcec102_pull": (
+        {"base_url": "https://peer.example/evcs/v20161110", "operator_id": "MA5HUB001"},
+        {
+            "operator_secret": "canary-secret",
+            "data_secret": "0123456789abcdef",
+            "data_secret_iv": "0123456789abcdef",
+            "sig_secret": "0123456789abcdef",
+        },
+    ),
+    "takeaway_order": ({"developer_id": "100120"}, {"sign_keys": "canary-secret-16"}),
+    "wechat_waybill": ({}, {"push_tokens": "canary-secret-16", "webhook_secrets": "whsec_" + KEY}),
+    "kuaidi100_label": ({"key": "AbCdEf"}, {"sign_secrets": "canary-secret-16"}),
+    "recycling": ({"send_by": "M0001"}, {"webhook_secrets": "whsec_" + KEY}),
+    "ocpi_cdr": ({"cdrs_url": "https://platform.example/cdrs"}, {"token": "canary-secret"}),
+    "mds_trips": ({"trips_url": "https://platform.example/trips"}, {"token": "canary-secret"}),
+    "didi_es": ({"client_id": "c", "company_id": "1"}, {"client_secret": "canary-secret", "sign_key": "canary-secret"}),
+    "baidu_track": (
+        {"trips_url": "https://platform.example/trips", "service_id": "1"},
+        {"ak": "canary", "sk": "canary-secret"},
+    ),
+    "alipay_green": (
+        {"app_id": "2021", "city_code": "440300", "alipay_public_key": KEYS.alipay_public},
+        {"app_private_key": KEYS.app_private},
+    ),
+    "psd2_card": ({"base_url": "https://bank.example/psd2"}, {}),
+    "connected_car": ({"trips_url": "https://platform.example/v1/trips"}, {}),
+    "espi": ({"resource_url": "https://platform.example/espi/Batch/Subscription/{account}"}, {}),
 }
 
 

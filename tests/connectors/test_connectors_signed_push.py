@@ -10,7 +10,8 @@ from standardwebhooks import Webhook
 
 from connectors.base import Delivery, Inbound, Outcome, Reply
 from connectors.config import ConfigError
-from connectors.profiles.signed_push import SignedPush, parse_config, parse_secret, sign_message
+from connectors.profiles.signed_push import SignedPush, parse_config
+from connectors.webhook_signature import parse_secret, sign_message
 
 # Standard Webhooks, the specification's own example.
 VECTOR_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base import Cursor, Page, Unreadable
+from connectors.clients.drop_writer import write_drop
 from connectors.formats.szt_card import FIELDS, build_szt_card, join_trips, parse_config
-from connectors.profiles.drop_folder import Drop, DropSource, write_drop
+from connectors.profiles.drop_folder import Drop
 from connectors.profiles.drop_manifest import Manifest
 
 NOW = datetime(2018, 9, 3, 0, 0, tzinfo=UTC)
@@ -247,18 +248,22 @@ def fetched(root: Path, cursor: Cursor | None = None, **config: Any) -> list[Pag
     return list(source.fetch(None, cursor, now=NOW))
 
 
+def write_cards(root: Path, sequence: int, files: dict[str, tuple[bytes, int]], previous: str | None) -> str:
+    told = {"platform": "shenzhen-transit", "stream": "trips", "created_at": NOW, "key": KEY}
+    return write_drop(root / str(sequence), files, sequence=sequence, previous=previous, **told)
+
+
 def test_trips_over_midnight_are_joined_across_drops_and_after_a_stop_between_any_two_pages(tmp_path: Path) -> None:
     days = [
         [tap("A", "08:00:00", "in"), tap("A", "08:30:00", "out"), tap("B", "23:50:00", "in"), tap("C", "9", "bus")],
         [tap("B", "2018-09-02 00:10:00", "out"), tap("D", "2018-09-02 07:00:00", "bus")],
     ]
     days[0][3] = tap("C", "09:00:00", "bus")
-    source = DropSource(root=tmp_path, platform="shenzhen-transit", stream="trips", keys=())
     previous = None
     for sequence, records in enumerate(days, 1):
         text = b"".join(json.dumps(record, ensure_ascii=False).encode() + b"\n" for record in records)
         files = {"cards.jsonl": (text, len(records))}
-        previous = write_drop(source, sequence, files, previous=previous, created_at=NOW, key=KEY)
+        previous = write_cards(tmp_path, sequence, files, previous)
     whole = fetched(tmp_path, page_rows=1)
     rows = [json.loads(row) for page in whole for row in page.delivery.rows]
     assert sides(rows) == [("08:00:00", "08:30:00"), ("09:00:00",), ("23:50:00", "00:10:00"), ("07:00:00",)]
@@ -270,7 +275,6 @@ def test_trips_over_midnight_are_joined_across_drops_and_after_a_stop_between_an
 def test_csv_of_card_records_gives_the_same_trips(tmp_path: Path) -> None:
     records = [tap("A", "08:00:00", "in"), tap("A", "08:30:00", "out")]
     text = "\n".join([",".join(FIELDS), *(",".join(record[name] for name in FIELDS) for record in records)])
-    source = DropSource(root=tmp_path, platform="shenzhen-transit", stream="trips", keys=())
-    write_drop(source, 1, {"cards.csv": (text.encode(), 2)}, previous=None, created_at=NOW, key=KEY)
+    write_cards(tmp_path, 1, {"cards.csv": (text.encode(), 2)}, None)
     rows = [json.loads(row) for page in fetched(tmp_path) for row in page.delivery.rows]
     assert rows == [{"kind": "metro", "in": records[0], "out": records[1]}]

@@ -10,15 +10,14 @@ from sqlalchemy.orm import Session
 
 from consent.grants import activate_grant, pause_grant, request_grant
 from consent.keyring import KeyRing
+from consent.link_access import LinkUnusable, load_access
 from consent.links import (
     AlreadyLinked,
     LinkNotFound,
-    LinkUnusable,
     Tokens,
     account_key,
     account_keys,
     close_link,
-    load_access,
     load_links,
     mark_broken,
     open_link,

@@ -13,7 +13,8 @@ from tests_support.linking import Linking
 from tests_support.oauth_platforms import OAuthPlatform
 
 from consent.keyring import load_client_key, load_keyring
-from consent.links import LinkState, load_access
+from consent.link_access import load_access
+from consent.links import LinkState
 from consent.platform_client import LinkRefusal
 from consent.platform_dpop import load_proof_key
 from consent.platform_pins import pin_anew, trusted_metadata

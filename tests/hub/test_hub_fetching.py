@@ -32,7 +32,7 @@ from hub.sync.tables import SyncState
 
 
 def test_a_feed_is_read_to_its_end_and_the_next_time_only_what_is_new(feed: Feed):
-    assert feed.rows()[0] > 20
+    assert feed.rows()[0] > 10
     for part in (1, 2, 3, 4):
         feed.show(part)
         assert feed.fetch_when_due()
@@ -132,7 +132,8 @@ def test_a_refused_renewal_breaks_the_link_says_so_to_the_person_and_is_logged(f
     assert count(feed.hub, "change_leaf")["change_leaf"] == before + 1
     with reading(feed.hub.engine) as session:
         cards = load_cards(session, feed.subject, load_participants(session))
-    assert (cards[0].state, cards[0].last_error) == ("broken", "refresh_refused")
+    assert cards[0].state == "broken"
+    assert cards[0].last_error == "The platform no longer renews the permission: please link again. (refresh_refused)"
     assert stored(feed.hub) == 0
 
 
@@ -194,7 +195,7 @@ def test_asking_for_everything_now_makes_it_due(feed: Feed):
 def test_a_link_whose_cursor_is_another_connector_s_is_put_aside(feed: Feed):
     feed.show()
     with writing(feed.hub.engine) as session:
-        state = session.get_one(SyncState, (CITIC, feed.link))
+        state = session.get_one(SyncState, (CITIC, feed.link, "", "feed"))
         sealed = feed.hub.ring.seal(b'{"cursor": 7}', place("sync_state", "cursor", f"{CITIC}/{feed.link}", None))
         state.cursor = sealed
     feed.fetch()

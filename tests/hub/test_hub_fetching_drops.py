@@ -20,7 +20,7 @@ from tests_support.town import (
 )  # fmt: skip
 from tests_support.web import count, look_up
 
-from connectors.profiles.drop_folder import DropSource, write_drop
+from connectors.clients.drop_writer import write_drop
 from consent.seal import place
 from hub.context import Hub
 from hub.db import writing
@@ -28,6 +28,7 @@ from hub.sandbox.config import secrets_of
 from hub.sandbox.people import SHENZHEN
 from hub.sandbox.platforms.faults import Fault
 from hub.sandbox.platforms.shenzhen import ShenzhenTransit
+from hub.sandbox.platforms.site import Front
 from hub.sync.cursors import ensure_state
 from hub.sync.fetching import PAUSED, fetch_next
 
@@ -39,7 +40,7 @@ def city(ticking: Hub, tmp_path: Path) -> ShenzhenTransit:
     link_inhabitant(ticking, SHENZHEN, inhabitant(1))
     with writing(ticking.engine) as session:
         ensure_state(session, SHENZHEN, "", NOW)
-    return ShenzhenTransit(site_of(SHENZHEN, ticking), tmp_path / "drop")
+    return ShenzhenTransit(Front(site_of(SHENZHEN, ticking, drop_dir=tmp_path / "drop" / SHENZHEN)))
 
 
 def drop(city: ShenzhenTransit, part: int) -> None:
@@ -83,7 +84,7 @@ def test_a_drop_that_was_changed_wrongly_signed_or_skipped_waits_for_an_operator
     assert told
     assert state_of(ticking).due_at == clock.now + PAUSED
     assert count(ticking, *STORES) == before
-    for folder in (city.root / "000002", city.root / "000003"):  # the platform mends it
+    for folder in (city.site.drop_dir / "000002", city.site.drop_dir / "000003"):  # the platform mends it
         for file in folder.glob("*") if folder.exists() else ():
             file.unlink()
         if folder.exists():
@@ -107,14 +108,14 @@ def test_an_entry_waits_sealed_in_the_cursor_for_its_exit_in_the_next_drop(
 ):
     card, key = inhabitant(1).accounts[SHENZHEN], secrets_of(SEED)[SHENZHEN]["signing_key"]
     signing = Ed25519PrivateKey.from_private_bytes(b64decode(key))
-    source = DropSource(root=city.root, platform=SHENZHEN, stream="trips", keys=())
     previous = None
     taps = [tap(card, "2026-10-05 23:50:00", "地铁入站")], [tap(card, "2026-10-06 00:20:00", "地铁出站")]
     for sequence, records in enumerate(taps, start=1):
         data = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
         files = {"cards.jsonl": (data, len(records))}
         previous = write_drop(
-            source, sequence, files, previous=previous, created_at=NOW - timedelta(days=9 - sequence), key=signing
+            city.site.drop_dir / str(sequence), files, platform=SHENZHEN, stream="trips", sequence=sequence, previous=previous,
+            created_at=NOW - timedelta(days=9 - sequence), key=signing,
         )  # fmt: skip
         assert read_when_due(ticking, clock) is None
         raw = state_of(ticking).cursor
@@ -136,7 +137,7 @@ def test_a_drop_s_page_is_one_transaction_and_a_run_goes_on_where_the_last_one_e
     link_inhabitant(ticking, SHENZHEN, inhabitant(1))
     with writing(ticking.engine) as session:
         ensure_state(session, SHENZHEN, "", NOW)
-    drop(ShenzhenTransit(site_of(SHENZHEN, ticking), tmp_path / "drop"), 1)
+    drop(ShenzhenTransit(Front(site_of(SHENZHEN, ticking, drop_dir=tmp_path / "drop" / SHENZHEN))), 1)
     one_page = replace(ticking, settings=ticking.settings.model_copy(update={"max_pages_per_fetch": 1}))
     rows = [0]
     for _ in range(200):

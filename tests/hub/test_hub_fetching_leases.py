@@ -25,7 +25,7 @@ from hub.participants import (
 )
 from hub.pipeline import take_delivery
 from hub.sandbox.people import CITIC, SHENZHEN
-from hub.sync.cursors import Held, ensure_state, lease_due, release
+from hub.sync.cursors import Held, Result, ensure_state, lease_due, release
 from hub.sync.fetching import PAUSED, POLL, fetch_next
 from hub.sync.tables import SyncState
 
@@ -42,10 +42,10 @@ def test_two_workers_never_hold_one_link(ticking: Hub):
         barrier.wait(timeout=60)
         while True:
             with writing(ticking.engine) as session:
-                due = lease_due(session, ticking.ring, name, now=NOW, lease=LEASE)
-            if due is None:
+                due = lease_due(session, ticking.ring, name, now=NOW, lease=LEASE, most=2)
+            if not due:
                 return held
-            held.append(due.link_id)
+            held += [one.link_id for one in due]
 
     with ThreadPoolExecutor(workers) as pool:
         found = [link for held in pool.map(work, [f"w{number}" for number in range(workers)]) for link in held]
@@ -59,21 +59,19 @@ def work_alone(hub: Hub) -> list[str]:
     while True:
         with writing(hub.engine) as session:
             due = lease_due(session, hub.ring, "last", now=NOW, lease=LEASE)
-        if due is None:
+        if not due:
             return held
-        held.append(due.link_id)
+        held += [one.link_id for one in due]
 
 
 def test_a_lease_ends_and_its_late_holder_can_neither_store_nor_give_back(feed: Feed):
     hub, clock = feed.hub, feed.clock
     with writing(hub.engine) as session:
-        first = lease_due(session, hub.ring, "w1", now=clock.now, lease=LEASE)
-        assert lease_due(session, hub.ring, "w2", now=clock.now, lease=LEASE) is None
+        (first,) = lease_due(session, hub.ring, "w1", now=clock.now, lease=LEASE)
+        assert lease_due(session, hub.ring, "w2", now=clock.now, lease=LEASE) == []
     clock.pass_by(seconds=61)
     with writing(hub.engine) as session:
-        second = lease_due(session, hub.ring, "w2", now=clock.now, lease=LEASE)
-    assert first is not None
-    assert second is not None
+        assert len(lease_due(session, hub.ring, "w2", now=clock.now, lease=LEASE)) == 1
     with reading(hub.engine) as session:
         platform = open_platform(session, hub.ring, CITIC)
     before = count(hub, *STORES)
@@ -81,7 +79,7 @@ def test_a_lease_ends_and_its_late_holder_can_neither_store_nor_give_back(feed: 
     with pytest.raises(Conflict, match="another worker"):
         take_delivery(hub, platform, delivery("p1", bill(1)), now=clock.now, held=late)
     with writing(hub.engine) as session:
-        release(session, first, "w1", now=clock.now, next_in=POLL, error="late")
+        release(session, "w1", [(first, Result(next_in=POLL, error="late"))], now=clock.now)
     assert count(hub, *STORES) == before
     state = state_of(hub)
     assert (state.lease_holder, state.last_error, state.cursor) == ("w2", None, None)

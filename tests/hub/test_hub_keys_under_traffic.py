@@ -20,7 +20,8 @@ from tests_support.rotating import (
 )
 
 import consent.keyring
-from consent.links import load_links, open_access
+from consent.link_access import open_access
+from consent.links import load_links
 from consent.people import add_person
 from hub.changes import log_change
 from hub.context import Hub

@@ -215,7 +215,7 @@ def test_a_body_beyond_the_hub_s_bound_is_refused_before_it_is_read(caller: Call
 def test_the_form_of_a_statement_is_in_the_description_of_the_api(caller: Caller):
     document = caller.get("/openapi.json").json()
     body = document["paths"]["/v1/statements/{window}"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]["deliveries"]["items"]["properties"]) == {"delivery_id", "rows"}
+    assert set(body["properties"]["deliveries"]["items"]["properties"]) == {"delivery_id", "rows", "stream"}
 
 
 # What the hub asks platforms for by itself.
@@ -299,6 +299,6 @@ def test_an_unknown_window_is_not_reconciled(sealed: Hub):
 
 def test_a_delivery_named_twice_keeps_its_first_line_whatever_the_rest_is():
     body = b'{"deliveries":[{"delivery_id":"a","rows":1},{"delivery_id":"b","rows":2},{"delivery_id":"a","rows":3}]}'
-    assert parse_statement(body, extra="forbid").rows() == [("a", 1), ("b", 2)]
+    assert parse_statement(body, extra="forbid").rows() == [("a", 1, None), ("b", 2, None)]
     with pytest.raises(UsageProblem, match="strict JSON"):
         parse_statement(b'{"a":1,"a":2}', extra="ignore")

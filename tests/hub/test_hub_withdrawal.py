@@ -17,7 +17,7 @@ from consent.withdraw import withdraw_grant
 from hub.changes import log_consent_change
 from hub.context import Hub
 from hub.db import writing
-from hub.pipeline import take_delivery
+from hub.pipeline import take_deliveries, take_delivery
 from hub.portal.consent_acts import withdraw as withdraw_in_portal
 from hub.records import collect
 from hub.sandbox.people import CITIC
@@ -110,20 +110,20 @@ def test_a_fetch_under_way_stores_nothing_after_the_withdrawal(
 
     def take_and_stop(*args: Any, **named: Any) -> Any:
         nonlocal pages
-        taken = take_delivery(*args, **named)
+        taken = take_deliveries(*args, **named)
         pages += 1
         if pages == 2:
             gate.hold()
         return taken
 
-    monkeypatch.setattr(fetching, "take_delivery", take_and_stop)
+    monkeypatch.setattr(fetching, "take_deliveries", take_and_stop)
     running = Running(lambda: fetching.fetch_next(hub, "w1"))
     assert gate.reached.wait(PATIENCE_S)
     withdraw(hub, subject, grant)
     at_withdrawal = stored(hub)
     gate.opened.set()
     running.end()
-    mine = [row for row in reports().told_by(CITIC) if row.person == 1 and row.trouble is None]
+    mine = [row for row in reports().told_by(CITIC, stream="") if row.person == 1 and row.trouble is None]
     assert 0 < at_withdrawal < len(mine)  # there was more to come
     assert stored(hub) == at_withdrawal
     assert look_up(hub, "SELECT last_error FROM sync_state")[0][0] in ("link_inactive", "grant")

@@ -42,6 +42,51 @@ GOOD: dict[str, dict[str, Any]] = {
             "station": "332(观澜)", "conn_mark": "0", "deal_money": "595", "equ_no": "223005202",
         },
     },
+    "kuaidian.cdrs.v1": {
+        "country_code": "CN", "party_id": "KDN", "id": "12345", "start_date_time": "2026-10-05T21:39:09Z",
+        "end_date_time": "2026-10-05T23:37:32Z", "session_id": "123456789665000001176708522",
+        "cdr_token": {"uid": "012345678", "type": "RFID", "contract_id": "kd-000123"}, "auth_method": "WHITELIST",
+        "total_cost": {"excl_vat": 4.0, "incl_vat": 4.4}, "total_energy": 15.342, "total_time": 1.973,
+        "credit": False, "credit_reference_id": None, "last_updated": "2026-10-05T23:37:33Z",
+    },
+    "hello-bike.trips.v1": {
+        "provider_id": "p", "device_id": "d", "trip_id": "MB7788990011", "start_time": 1791158400000,
+        "end_time": 1791159000000, "start_location": {"lat": 39.9, "lng": 116.4}, "distance": 3120, "duration": 600,
+    },
+    "didi.orders.v1": {
+        "order_id": "1125922289295589", "call_phone": "13800000001", "passenger_name": "张三",
+        "member_id": "1125900001", "is_carpool": "1", "status": "2", "begin_charge_time": "2026-10-05 08:00:00",
+        "finish_time": "2026-10-05 08:30:00", "normal_distance": "12.30", "total_price": "25.50",
+    },
+    "baidu-maps.tracks.v1": {
+        "trip_id": "NW0001", "entity_name": "bd-000123", "transport_mode": "riding", "start_time": 1791158400,
+        "end_time": 1791159000, "distance": 3120.50,
+    },
+    "takeaway.orders.v1": {
+        "orderId": 5301890193521352344, "UserId": "mt-000123", "ctime": 1791158400, "utime": 1791161700, "status": 8,
+        "dinnersNumber": 99, "cityId": 140100, "caution": "环保单，顾客不需要附带餐具", "recipientName": "张三",
+        "recipientPhone": "18400000000_0000", "recipientAddress": "某村", "latitude": 36.2, "longitude": 81.7,
+        "detail": "[]", "originalPrice": 3.9,
+    },
+    "ewaybill.wechat_waybills.v1": {
+        "waybill": "SF:123456789", "number": "123456789",
+        "order": {
+            "order_id": "01234567890123456789", "openid": "oABC123456", "delivery_id": "SF", "order_status": 0,
+            "waybill_id": "123456789", "create_time": 1791161640, "region": 110100, "receiver": {"name": "张三"},
+        },
+    },
+    "ewaybill.kuaidi100_labels.v1": {
+        "waybill": "SF:123456789", "number": "123456789", "method": "order",
+        "param": {
+            "kuaidicom": "shunfeng", "kuaidinum": "123456789", "orderId": "B-1", "UserId": "kd100-7",
+            "printTime": "2026-10-05 08:54:30", "region": 110100, "recMan": {"name": "张三"}, "cargo": "书",
+        },
+    },
+    "zhenhai-green-passbook.recycling.v1": {
+        "inputUserId": "zh-000123", "machineCode": "ZH0007", "recycleDate": "2026-10-05 07:40:12",
+        "weighWeight": "1.250", "resourceName": "旧衣物", "actualMoney": "0.00", "status": 4, "violationStatus": 0,
+        "reckonPoints": 12, "wastePhoto": "https://example.invalid/1.jpg",
+    },
 }  # fmt: skip
 
 # A format that needs what the five of the hub do not: a zone with summer time, a link's account, seconds since 1970,

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from hub.sandbox.specs import SPECS
 from mappings import MappingError, Reason, list_mappings, load_mapping, parse_mapping
 from mappings.model import Constant, EqualsNumber, Join, Link, Reversal, Token, Words
 from mappings.vocabulary import FIELDS, REQUIRED
@@ -16,14 +17,9 @@ def changed(content: bytes, old: str, new: str) -> bytes:
     return content.replace(old.encode(), new.encode())
 
 
-def test_the_hub_comes_with_five_mappings_and_all_of_them_are_sound() -> None:
-    assert list_mappings() == (
-        "beijing-green-life.acts.v1",
-        "citic-carbon.acts.v1",
-        "kuaidian.charge_orders.v1",
-        "shenzhen-transit.trips.v1",
-        "wechat-sports.steps.v1",
-    )
+def test_every_feed_of_the_town_has_a_mapping_and_all_of_them_are_sound() -> None:
+    told = {f"{spec.id}.{feed.stream}.v1" for spec in SPECS.values() for feed in spec.feeds}
+    assert set(list_mappings()) == told | {"own-bills.payments.v1"}
     for name in list_mappings():
         mapping = load_mapping(name)
         assert mapping.id == f"{mapping.platform}.{mapping.stream}.v{mapping.version}"

@@ -66,7 +66,9 @@ def serve() -> Iterator[Serve]:
 def make_site(reports: Reports) -> Callable[..., Site]:
     """Make the place of one platform; the origin may be told later, when the port is known."""
 
-    def make(platform: str, *, hub_url: str = "http://127.0.0.1:1", origin: str | None = None) -> Site:
+    def make(
+        platform: str, *, hub_url: str = "http://127.0.0.1:1", origin: str | None = None, drop_dir: Path = Path("drop")
+    ) -> Site:
         return Site(
             platform=platform,
             title=NAMES[platform][1],
@@ -75,6 +77,7 @@ def make_site(reports: Reports) -> Callable[..., Site]:
             reports=reports,
             clock=lambda: datetime.now(UTC),
             secrets=secrets_of(SEED)[platform],
+            drop_dir=drop_dir,
         )
 
     return make
@@ -87,12 +90,12 @@ def drop_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def base_port() -> int:
-    """Return a port after which five more are free; below the range from which systems take ports for clients."""
+    """Return a port after which one for each platform is free; below the range from which systems take ports for clients."""
     for _ in range(100):
         first = random.SystemRandom().randrange(12_000, 30_000)
-        if all(_is_free(first + offset) for offset in range(6)):
+        if all(_is_free(first + offset) for offset in range(len(NAMES) + 1)):
             return first
-    raise AssertionError("there are no six free ports in a row")
+    raise AssertionError("there are not enough free ports in a row")
 
 
 def _is_free(port: int) -> bool:

@@ -15,7 +15,7 @@ from authlib.integrations.httpx_client import OAuth2Client
 from hub.sandbox.forms import parse_page
 from hub.sandbox.people import BEIJING, CITIC, Person
 from hub.sandbox.platforms.citic import CiticCarbon
-from hub.sandbox.platforms.site import Site
+from hub.sandbox.platforms.site import Front, Site
 from hub.sandbox.platforms.tokens import Sealer
 from hub.sandbox.town import Town
 
@@ -83,7 +83,7 @@ class Flow:
 @pytest.fixture
 def flow(serve: Callable[..., str], make_site: Callable[..., Site], base_port: int, town: Town) -> Flow:
     site = make_site(CITIC, hub_url=HUB, origin=f"http://127.0.0.1:{base_port}")
-    return Flow(serve(CiticCarbon(site).app, base_port), site, town.people[0])
+    return Flow(serve(CiticCarbon(Front(site)).app, base_port), site, town.people[0])
 
 
 def test_metadata_names_the_issuer_and_what_is_offered(flow: Flow) -> None:
@@ -255,10 +255,10 @@ def test_a_restarted_platform_honours_the_tokens_of_before(
     flow: Flow, serve: Callable[..., str], make_site: Callable[..., Site]
 ) -> None:
     tokens = flow.redeem(flow.code()).json()
-    again = Flow(serve(CiticCarbon(flow.site).app), flow.site, flow.person)
+    again = Flow(serve(CiticCarbon(Front(flow.site)).app), flow.site, flow.person)
     assert again.userinfo(tokens["access_token"]).json() == {"sub": flow.person.accounts[CITIC]}
     stranger = make_site(BEIJING)
-    other = Flow(serve(CiticCarbon(replace(flow.site, secrets=stranger.secrets)).app), stranger, flow.person)
+    other = Flow(serve(CiticCarbon(Front(replace(flow.site, secrets=stranger.secrets))).app), stranger, flow.person)
     assert other.userinfo(tokens["access_token"]).status_code == 401
 
 
@@ -267,7 +267,7 @@ def test_an_access_token_ends_with_its_hour(
 ) -> None:
     times = [datetime(2026, 11, 1, tzinfo=UTC)]
     site = replace(make_site(CITIC, hub_url=HUB), clock=lambda: times[0])
-    flow = Flow(serve(CiticCarbon(site).app), site, town.people[0])
+    flow = Flow(serve(CiticCarbon(Front(site)).app), site, town.people[0])
     tokens = flow.redeem(flow.code()).json()
     times[0] += timedelta(seconds=tokens["expires_in"] - 1)
     assert flow.userinfo(tokens["access_token"]).status_code == 200

@@ -17,7 +17,7 @@ from hub.sandbox.config import secrets_of
 from hub.sandbox.forms import parse_page
 from hub.sandbox.people import BEIJING, WECHAT, Person
 from hub.sandbox.platforms.beijing import BeijingGreenLife
-from hub.sandbox.platforms.site import Site
+from hub.sandbox.platforms.site import Front, Site
 from hub.sandbox.platforms.wechat import WeChatSports
 from hub.sandbox.town import Town
 
@@ -144,7 +144,7 @@ class SmallHub:
 def hub(serve: Callable[..., str], make_site: Callable[..., Site], town: Town, base_port: int) -> SmallHub:
     hub = SmallHub(town.people[0])
     hub.url, hub.issuer = serve(hub.app), f"http://127.0.0.1:{base_port}"
-    serve(BeijingGreenLife(make_site(BEIJING, hub_url=hub.url, origin=hub.issuer)).app, base_port)
+    serve(BeijingGreenLife(Front(make_site(BEIJING, hub_url=hub.url, origin=hub.issuer))).app, base_port)
     return hub
 
 
@@ -190,7 +190,7 @@ def test_a_person_withdraws_and_is_asked_once_more(hub: SmallHub, persona: Perso
 def test_the_phone_gives_the_code_for_wechat(
     hub: SmallHub, town: Town, serve: Callable[..., str], make_site: Callable[..., Site]
 ) -> None:
-    person, phone = town.people[0], serve(WeChatSports(make_site(WECHAT, hub_url=hub.url)).app)
+    person, phone = town.people[0], serve(WeChatSports(Front(make_site(WECHAT, hub_url=hub.url))).app)
 
     def fetch_code() -> str:
         form = {"username": person.username, "password": person.password}

@@ -11,7 +11,7 @@ import pytest
 from hub.sandbox.people import CITIC
 from hub.sandbox.platforms.citic import CiticCarbon
 from hub.sandbox.platforms.faults import Fault
-from hub.sandbox.platforms.site import Site
+from hub.sandbox.platforms.site import Front, Site
 from hub.sandbox.platforms.tokens import Sealer
 from hub.sandbox.reports import Report, Reports
 from hub.sandbox.town import Town
@@ -47,7 +47,7 @@ class Reader:
 
 @pytest.fixture
 def platform(make_site: Callable[..., Site]) -> CiticCarbon:
-    return CiticCarbon(make_site(CITIC))
+    return CiticCarbon(Front(make_site(CITIC)))
 
 
 @pytest.fixture
@@ -60,7 +60,9 @@ def _show(platform: CiticCarbon, part: int) -> None:
 
 
 def _own(reports: Reports, account: str, upto: int) -> list[dict[str, Any]]:
-    rows: list[Report] = [row for row in reports.told_by(CITIC) if row.account == account and row.part <= upto]
+    rows: list[Report] = [
+        row for row in reports.told_by(CITIC, stream="") if row.account == account and row.part <= upto
+    ]
     return [json.loads(row.body) for row in rows]
 
 

@@ -14,7 +14,7 @@ from hub.sandbox.people import BEIJING
 from hub.sandbox.platforms.beijing import BeijingGreenLife
 from hub.sandbox.platforms.courier import Courier
 from hub.sandbox.platforms.faults import Fault
-from hub.sandbox.platforms.site import Site
+from hub.sandbox.platforms.site import Front, Site
 from hub.sandbox.reports import Reports
 
 MakeSite = Callable[..., Site]
@@ -51,7 +51,7 @@ class SignedDoor:
 @pytest.fixture
 def signed(serve: Serve, make_site: MakeSite) -> tuple[SignedDoor, BeijingGreenLife]:
     door = SignedDoor()
-    return door, BeijingGreenLife(make_site(BEIJING, hub_url=serve(door.app)))
+    return door, BeijingGreenLife(Front(make_site(BEIJING, hub_url=serve(door.app))))
 
 
 def test_every_row_arrives_signed_and_byte_for_byte(
@@ -59,7 +59,7 @@ def test_every_row_arrives_signed_and_byte_for_byte(
 ) -> None:
     door, platform = signed
     tally = asyncio.run(platform.deliver(1))
-    rows = reports.told_by(BEIJING, 1)
+    rows = reports.told_by(BEIJING, 1, "")
     assert (tally.rows, tally.refused, tally.failed) == (len(rows), 0, 0)
     assert tally.deliveries == len(door.bodies) > 1
     text = b",".join(body.removeprefix(b'{"records":[').removesuffix(b"]}") for body in door.bodies.values())
@@ -78,8 +78,8 @@ def test_the_statement_names_what_was_delivered(
         for query in ({"part": 1}, {})
     )
     assert {one["delivery_id"] for one in both} == set(door.bodies)
-    assert sum(one["rows"] for one in first) == len(reports.told_by(BEIJING, 1))
-    told = (*reports.told_by(BEIJING, 1), *reports.told_by(BEIJING, 2))
+    assert sum(one["rows"] for one in first) == len(reports.told_by(BEIJING, 1, ""))
+    told = (*reports.told_by(BEIJING, 1, ""), *reports.told_by(BEIJING, 2, ""))
     assert sum(one["claimed_mg"] for one in both) == sum(row.claimed_mg for row in told)
 
 
@@ -89,7 +89,7 @@ def test_delivering_again_sends_the_same_messages_under_the_same_names(
     door, platform = signed
     asyncio.run(platform.deliver(1))
     before = dict(door.bodies)
-    asyncio.run(BeijingGreenLife(make_site(BEIJING, hub_url=platform.site.hub_url)).deliver(1))
+    asyncio.run(BeijingGreenLife(Front(make_site(BEIJING, hub_url=platform.site.hub_url))).deliver(1))
     assert door.bodies == before
     assert door.arrivals == 2 * len(before)
 

@@ -18,7 +18,7 @@ from tests_support.sandbox_doors import SECRETS, open_aes
 from hub.sandbox.people import KUAIDIAN
 from hub.sandbox.platforms.faults import Fault
 from hub.sandbox.platforms.kuaidian import Kuaidian
-from hub.sandbox.platforms.site import Site
+from hub.sandbox.platforms.site import Front, Site
 from hub.sandbox.reports import Reports
 
 MakeSite = Callable[..., Site]
@@ -89,7 +89,7 @@ class ChargingDoor:
 @pytest.fixture
 def charging(serve: Serve, make_site: MakeSite) -> tuple[ChargingDoor, Kuaidian]:
     door = ChargingDoor()
-    return door, Kuaidian(make_site(KUAIDIAN, hub_url=serve(door.app)))
+    return door, Kuaidian(Front(make_site(KUAIDIAN, hub_url=serve(door.app))))
 
 
 def test_every_order_arrives_sealed_and_with_one_token(
@@ -97,7 +97,7 @@ def test_every_order_arrives_sealed_and_with_one_token(
 ) -> None:
     door, platform = charging
     tally = asyncio.run(platform.deliver(1))
-    rows = reports.told_by(KUAIDIAN, 1)
+    rows = reports.told_by(KUAIDIAN, 1, "")
     assert door.orders == [row.body for row in rows]
     assert door.token_queries == 1
     assert (tally.taken, tally.refused, tally.failed) == (len(rows), 0, 0)
@@ -110,7 +110,7 @@ def test_an_expired_token_is_fetched_again_and_the_order_is_not_lost(
     door, platform = charging
     door.expire_after = 5
     tally = asyncio.run(platform.deliver(1))
-    rows = reports.told_by(KUAIDIAN, 1)
+    rows = reports.told_by(KUAIDIAN, 1, "")
     assert door.orders == [row.body for row in rows]
     assert tally.taken == len(rows)
     assert 4002 in door.rets
@@ -120,7 +120,7 @@ def test_an_expired_token_is_fetched_again_and_the_order_is_not_lost(
 def test_a_token_is_renewed_before_it_expires(serve: Serve, make_site: MakeSite, reports: Reports) -> None:
     door, times = ChargingDoor(), [datetime(2026, 11, 20, tzinfo=UTC)]
     site = replace(make_site(KUAIDIAN, hub_url=serve(door.app)), clock=lambda: times[0])
-    platform = Kuaidian(site)
+    platform = Kuaidian(Front(site))
     asyncio.run(platform.deliver(1))
     times[0] += timedelta(seconds=7200 * 9 // 10)
     asyncio.run(platform.deliver(2))
@@ -133,7 +133,7 @@ def test_a_busy_door_is_asked_again(charging: tuple[ChargingDoor, Kuaidian], rep
     door.busy = 2
     tally = asyncio.run(platform.deliver(1))
     assert door.rets.count(-1) == 2
-    assert tally.taken == len(reports.told_by(KUAIDIAN, 1))
+    assert tally.taken == len(reports.told_by(KUAIDIAN, 1, ""))
 
 
 @pytest.mark.parametrize(("fault", "ret"), [(Fault.WRONG_SIGNATURE, 4001), (Fault.TAMPERED, 4004)])
@@ -144,7 +144,7 @@ def test_a_spoilt_envelope_is_really_spoilt(
     platform.faults.arm(fault)
     tally = asyncio.run(platform.deliver(1))
     assert door.rets.count(ret) == tally.refused == 1
-    assert len(door.orders) == len(reports.told_by(KUAIDIAN, 1)) - 1
+    assert len(door.orders) == len(reports.told_by(KUAIDIAN, 1, "")) - 1
 
 
 def test_a_disputed_order_is_counted_as_refused_and_still_in_the_statement(
@@ -153,5 +153,5 @@ def test_a_disputed_order_is_counted_as_refused_and_still_in_the_statement(
     door, platform = charging
     door.dispute = True
     tally = asyncio.run(platform.deliver(1))
-    assert (tally.taken, tally.refused) == (0, len(reports.told_by(KUAIDIAN, 1)))
+    assert (tally.taken, tally.refused) == (0, len(reports.told_by(KUAIDIAN, 1, "")))
     assert len(platform.book.statement()["deliveries"]) == len(door.ids)

@@ -16,7 +16,7 @@ from tests_support.sandbox_doors import SECRETS, open_aes
 
 from hub.sandbox.people import WECHAT
 from hub.sandbox.platforms.faults import Fault
-from hub.sandbox.platforms.site import Site
+from hub.sandbox.platforms.site import Front, Site
 from hub.sandbox.platforms.wechat import WeChatSports
 from hub.sandbox.reports import Reports
 
@@ -77,7 +77,7 @@ class MiniProgramBackEnd:
 @pytest.fixture
 def phones(serve: Serve, make_site: MakeSite) -> tuple[MiniProgramBackEnd, WeChatSports]:
     door = MiniProgramBackEnd()
-    platform = WeChatSports(make_site(WECHAT, hub_url=serve(door.app)))
+    platform = WeChatSports(Front(make_site(WECHAT, hub_url=serve(door.app))))
     door.wechat = serve(platform.app)
     return door, platform
 

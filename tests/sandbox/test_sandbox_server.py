@@ -67,7 +67,7 @@ def test_a_delivery_is_answered_with_counts_and_the_statement(running: Running, 
     assert answer["statement"]["deliveries"] == [
         {"delivery_id": "trips-00000001-00000000", "rows": rows, "claimed_mg": 0}
     ]
-    assert (drop_dir / "000001" / ".ok").exists()
+    assert (drop_dir / SHENZHEN / "000001" / ".ok").exists()
     asked = running.http.get("/control/statement", params={"platform": SHENZHEN, "part": 1}).json()
     assert asked == {"platform": SHENZHEN, **answer["statement"]}
     assert running.http.get("/control/statement", params={"platform": SHENZHEN, "part": 2}).json()["deliveries"] == []

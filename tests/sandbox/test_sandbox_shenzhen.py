@@ -16,13 +16,13 @@ from hub.sandbox.config import participants
 from hub.sandbox.people import SHENZHEN
 from hub.sandbox.platforms.faults import Fault
 from hub.sandbox.platforms.shenzhen import PartOutOfOrderError, ShenzhenTransit
-from hub.sandbox.platforms.site import Site
+from hub.sandbox.platforms.site import Front, Site
 from hub.sandbox.reports import Reports
 
 
 @pytest.fixture
 def platform(make_site: Callable[..., Site], drop_dir: Path) -> ShenzhenTransit:
-    return ShenzhenTransit(make_site(SHENZHEN), drop_dir)
+    return ShenzhenTransit(Front(make_site(SHENZHEN, drop_dir=drop_dir)))
 
 
 def _public_key(drop_dir: Path) -> Ed25519PublicKey:
@@ -70,7 +70,7 @@ def test_each_manifest_names_the_one_before(platform: ShenzhenTransit, drop_dir:
 def test_the_same_seed_drops_the_same_bytes(
     platform: ShenzhenTransit, make_site: Callable[..., Site], drop_dir: Path, tmp_path: Path
 ) -> None:
-    other = ShenzhenTransit(make_site(SHENZHEN), tmp_path / "other")
+    other = ShenzhenTransit(Front(make_site(SHENZHEN, drop_dir=tmp_path / "other")))
     for one in (platform, other):
         asyncio.run(one.deliver(1))
     files = sorted(path.name for path in (drop_dir / "000001").iterdir())

@@ -21,8 +21,9 @@ import pyarrow as pa
 import pytest
 
 from hub.sandbox.reports import Reports
+from hub.sandbox.specs import SPECS
 from hub.sandbox.town import Town
-from mappings import list_mappings, load_mapping, translate
+from mappings import load_mapping, translate
 from standards.behaviours import accepted_behaviours, load_behaviours
 from standards.datafile import DataError
 from standards.documents import lists
@@ -45,6 +46,11 @@ from standards.schema import Precision, Role, arrow_schema
 from standards.units import format_micro
 
 # Of each platform; a town tells thousands.
+FEEDS = [
+    (spec, feed, feed.stream if place else "")
+    for spec in SPECS.values()
+    for place, feed in enumerate(spec.feeds)
+]
 MOST_ROWS = 60
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = {
@@ -297,18 +303,19 @@ def test_a_record_of_unknown_words_or_inexact_numbers_does_not_validate(change: 
 
 
 def told_records(key: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    reports = Reports(Town(seed=7, people=6))
-    for name in list_mappings():
-        mapping = load_mapping(name)
-        rows = [row for row in reports.told_by(mapping.platform) if row.trouble is None][:MOST_ROWS]
+    reports = Reports(Town(seed=7, people=12))
+    for spec, feed, stream in FEEDS:
+        mapping = load_mapping(f"{spec.id}.{feed.stream}.v1")
+        rows = [row for row in reports.told_by(spec.id, stream=stream) if row.trouble is None][:MOST_ROWS]
         translated = translate(
-            mapping, pl.Series([row.body for row in rows]), token_key=key, now=datetime(2026, 11, 21, tzinfo=UTC)
-        )
+            mapping, pl.Series([row.body for row in rows], dtype=pl.String), token_key=key,
+            now=datetime(2026, 11, 21, tzinfo=UTC), accounts=pl.Series([row.account for row in rows], dtype=pl.String),
+        )  # fmt: skip
         for number, record in enumerate(translated.records.iter_rows(named=True)):
             public = {field: record.get(field) for field in arrow_schema().names}
             micro = record["quantity_micro"]
             times = {field: public[field].isoformat() for field in ("start_at", "end_at")}
-            yield mapping.platform, public | times | {
+            yield mapping.id, public | times | {
                 "record_id": number, "subject_id": 7, "platform": mapping.platform,
                 "quantity": None if micro is None else format_micro(micro),
             }  # fmt: skip
@@ -316,11 +323,11 @@ def told_records(key: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def test_what_the_town_s_platforms_report_validates_and_with_another_unit_does_not() -> None:
     check, seen = validator(), set()
-    for platform, record in told_records(b"a key for tests, of thirty-two b"):
+    for mapping, record in told_records(b"a key for tests, of thirty-two b"):
         assert [error.message for error in check.iter_errors(record)] == [], record
         assert not check.is_valid(record | {"unit": "furlong"})
-        seen.add(platform)
-    assert len(seen) == len(list_mappings()) >= 5
+        seen.add(mapping)
+    assert seen == {f"{spec.id}.{feed.stream}.v1" for spec, feed, _ in FEEDS}
 
 
 def test_the_arrow_file_opens_and_says_what_the_columns_are(documents: dict[str, Document]) -> None:

@@ -92,8 +92,8 @@ def test_the_internal_record_differs_only_in_the_quantity():
 
 
 def test_closed_vocabularies_are_those_of_the_contract():
-    assert list(Role) == ["operator", "meter", "payment", "navigation", "aggregator", "self_report"]
-    assert [role.rank for role in Role] == [0, 1, 2, 3, 4, 5]
+    assert list(Role) == ["operator", "meter", "payment", "navigation", "aggregator", "self_report", "declared"]
+    assert [role.rank for role in Role] == [0, 1, 2, 3, 4, 5, 6]
     assert list(Precision) == ["second", "minute", "day"]
     assert list(Verdict) == ["counted", "duplicate", "overlapped", "held", "rejected"]
 

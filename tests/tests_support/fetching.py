@@ -71,7 +71,7 @@ class Feed:
 
     def rows(self, part: int = 4) -> tuple[int, int]:
         """How many rows of the account are readable and how many are not, each version once."""
-        mine = [row for row in reports().told_by(CITIC) if row.person == 1 and row.part <= part]
+        mine = [row for row in reports().told_by(CITIC, stream="") if row.person == 1 and row.part <= part]
         readable = {(row.source_id, row.version, row.body) for row in mine if row.trouble is None}
         return len(readable), len({row.body for row in mine if row.trouble is not None})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests_support.deliveries import BEIJING
 
-from connectors.profiles.signed_push import parse_secret, sign_message
+from connectors.webhook_signature import parse_secret, sign_message
 
 SECRET = parse_secret(BEIJING["secrets"]["webhook_secrets"])
 WRONG_SECRET = base64.b64decode("AAAA" * 8)

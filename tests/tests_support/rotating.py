@@ -9,7 +9,8 @@ from tests_support.deliveries import BEIJING, KUAIDIAN, act, delivery, join
 from tests_support.people import link_person
 
 from consent.keyring import load_keyring
-from consent.links import load_links, open_access
+from consent.link_access import open_access
+from consent.links import load_links
 from hub.audit import audit, format_report
 from hub.context import Hub
 from hub.db import make_engine, reading
@@ -59,7 +60,7 @@ def require_readable(hub: Hub, subject_id: int) -> None:
         (link,) = load_links(session, subject_id=subject_id)
         assert open_access(session, hub.ring, link).account == "bj-1"
         beijing = open_platform(session, hub.ring, "beijing-green-life")
-        waiting = load_waiting(session, hub.ring, beijing, after=0, limit=9, tried_too=True)
+        waiting = load_waiting(session, hub.ring, beijing, beijing.feeds[0], after=0, limit=9, tried_too=True)
     assert b"UNICYCLE" in waiting.rows[0]
 
 

@@ -22,7 +22,7 @@ from hub.context import Hub
 from hub.db import writing
 from hub.sandbox.config import NAMES, origin_of, participants, secrets_of
 from hub.sandbox.people import Person
-from hub.sandbox.platforms.site import Site
+from hub.sandbox.platforms.site import Front, Site
 from hub.sandbox.platforms.tokens import Sealer
 from hub.sandbox.reports import Reports
 from hub.sandbox.town import Town
@@ -44,15 +44,15 @@ def inhabitant(number: int = 1) -> Person:
 
 
 def document_of(platform: str, *, origin: str = "", drop: Path = Path(), **changes: Any) -> dict[str, Any]:
-    """The platform's onboarding document, for a simulator that listens at `origin`."""
+    """The platform's onboarding document with its first feed, for a simulator that listens at `origin`."""
     documents = participants(BASE_PORT, drop, "http://127.0.0.1:1", SEED)
     text = json.dumps(next(one for one in documents if one["id"] == platform))
     document: dict[str, Any] = json.loads(text.replace(origin_of(platform, BASE_PORT), origin or "http://127.0.0.1:1"))
     config = {**document["connector_config"], **changes.pop("connector_config", {})}
-    return {**document, **changes, "connector_config": config}
+    return {**document, "more_feeds": [], **changes, "connector_config": config}
 
 
-def site_of(platform: str, hub: Hub, *, origin: str = "http://127.0.0.1:1") -> Site:
+def site_of(platform: str, hub: Hub, *, origin: str = "http://127.0.0.1:1", drop_dir: Path = Path("drop")) -> Site:
     """The simulator's place in the world; it lives by the hub's clock."""
     return Site(
         platform=platform,
@@ -62,6 +62,7 @@ def site_of(platform: str, hub: Hub, *, origin: str = "http://127.0.0.1:1") -> S
         reports=reports(),
         clock=hub.clock,
         secrets=secrets_of(SEED)[platform],
+        drop_dir=drop_dir,
     )
 
 
@@ -79,7 +80,7 @@ def served_platform(kind: type[Simulated], platform: str, hub: Hub) -> Iterator[
     """A simulated platform and the origin at which it really listens."""
     with ExitStack() as stack:
         bound, origin = stack.enter_context(free_port())
-        simulated = kind(site_of(platform, hub, origin=origin))  # type: ignore[call-arg]
+        simulated = kind(Front(site_of(platform, hub, origin=origin)))  # type: ignore[call-arg]
         app: FastAPI = simulated.app  # type: ignore[attr-defined]
         stack.enter_context(served(app, bound))
         yield simulated, origin

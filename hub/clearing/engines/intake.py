@@ -16,7 +16,7 @@ from hub.clearing.errors import ClearingInputError
 from hub.clearing.rows import I64, UNTOLD, Table
 from hub.clearing.valuing import Valuer
 
-DECIDED = ["record_id", "event_id", "verdict", "counted_mg"]
+DECIDED = ["record_id", "event_id", "verdict", "counted_mg", "reason"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +55,13 @@ def load_history(folder: Path) -> History:
         decisions = pl.read_parquet(out / "decisions" / "*.parquet", columns=DECIDED)
     except (pl.exceptions.PolarsError, OSError) as cause:
         raise ClearingInputError(f"{out / 'decisions'}: not readable") from cause
+    # What only a person's own document told stands in nobody's way: who tells of the act now may count.
+    lives = pl.col("event_id").is_not_null() & (pl.col("reason") != "declared_only")
     return History(
         folder=folder,
         files=[open_file(path, records) for path in find_files(records)],
-        decisions=decisions.filter(pl.col("event_id").is_not_null()),
-        rejected=decisions.filter(pl.col("event_id").is_null())["record_id"],
+        decisions=decisions.filter(lives).drop("reason"),
+        rejected=decisions.filter(~lives)["record_id"],
     )
 
 

@@ -1,108 +1,37 @@
-"""citic-carbon: a cursor-paged records API that answers for the account of the token only. I/O: HTTP in."""
+"""citic-carbon: a cursor-paged records API, and a signed file of the day with the same entries. I/O: HTTP in, files."""
 
-import base64
-import binascii
-import bisect
-import uuid
-from typing import Any
-
-from fastapi import Request, Response
-from fastapi.responses import JSONResponse
-
-from hub.sandbox.platforms.faults import Fault, Faults
-from hub.sandbox.platforms.site import DeliveryBook, Site, Tally, platform_app
-from hub.sandbox.reports import Report
-
-LARGEST_PAGE = 100
-
-# Where a row stands in the feed: when it was posted, then its id, then its version. It only ever grows.
-Place = tuple[str, str, int]
+from hub.sandbox.platforms.citic_card import card_feed
+from hub.sandbox.platforms.citic_statements import statements_feed
+from hub.sandbox.platforms.profile_drop import DropVoice, drop_agreed, drop_feed
+from hub.sandbox.platforms.profile_pull import PullVoice, pull_feed
+from hub.sandbox.platforms.spec import Spec
+from hub.sandbox.registers import CITIC
+from hub.sandbox.telling.citic_daily import STREAM
 
 
-class CiticCarbon:
+class CiticCarbon(PullVoice):
     """The platform's side of the cursor pull profile. Rows of a part show once the part is delivered."""
 
-    def __init__(self, site: Site, faults: Faults | None = None) -> None:
-        self.site, self.faults, self.book = site, faults or Faults(), DeliveryBook()
-        self.delivered_part = 0
-        self._feeds = _feeds_of(site)
-        self._auth = site.auth_server()
-        self.app = platform_app(site, self.faults, self.book, self._auth)
-        self.app.add_api_route("/records", self._records, methods=["GET"], response_model=None)
 
-    async def deliver(self, part: int) -> Tally:
-        """Make a part's rows visible; the hub fetches them when it wants."""
-        fresh = [row for one in range(self.delivered_part + 1, part + 1) for row in self.site.rows(one)]
-        self.delivered_part = max(self.delivered_part, part)
-        return Tally(rows=len(fresh))
+class CiticDaily(DropVoice):
+    """The bank's daily file, in the encoding of Chinese bank files."""
 
-    async def _records(self, request: Request) -> Response:
-        account = self._auth.account_of(request.headers.get("authorization"))
-        if account is None:
-            return _refused(401, "invalid_token", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
-        limit = _limit_of(request.query_params.get("limit", str(LARGEST_PAGE)))
-        after = _place_of(request.query_params.get("cursor"))
-        if limit is None or after is None:
-            return _refused(400, "invalid_request")
-        feed = [entry for entry in self._feeds.get(account, []) if entry[1].part <= self.delivered_part]
-        start = bisect.bisect_right(feed, after, key=lambda entry: entry[0])
-        page = feed[start : start + limit]
-        more = len(feed) > start + limit
-        following = _cursor_of(page[-1][0]) if more else None
-        if self.faults.take(Fault.REPEATED_PAGE):
-            following = request.query_params.get("cursor") or (_cursor_of(page[-1][0]) if page else None)
-        return self._answer(request, tuple(row for _, row in page), following)
-
-    def _answer(self, request: Request, rows: tuple[Report, ...], following: str | None) -> Response:
-        # The caller's id is taken over, so that both sides can speak of one page by one name.
-        asked = request.headers.get("x-request-id", "")
-        request_id = asked if asked.isascii() and 0 < len(asked) <= 128 else uuid.uuid4().hex
-        if self.faults.take(Fault.DUPLICATES):
-            rows = tuple(row for row in rows for _ in range(2))
-        cursor = "null" if following is None else f'"{following}"'
-        body = '{"records":[' + ",".join(row.body for row in rows) + f'],"next_cursor":{cursor}}}'
-        data = body.encode()
-        if self.faults.take(Fault.TRUNCATED_PAGE):
-            data = data[: len(data) * 2 // 3]
-        else:
-            self.book.note(request_id, self.delivered_part, rows)
-        headers = {"X-Request-Id": request_id, "Cache-Control": "no-store"}
-        return Response(data, media_type="application/json", headers=headers)
+    told_stream = STREAM
+    file_name = "carbon.csv"
+    encoding = "gb18030"
 
 
-def _feeds_of(site: Site) -> dict[str, list[tuple[Place, Report]]]:
-    feeds: dict[str, list[tuple[Place, Report]]] = {}
-    for row in site.reports.told_by(site.platform):
-        place = (row.delivered_at.isoformat(), row.source_id, row.version)
-        feeds.setdefault(row.account, []).append((place, row))
-    for feed in feeds.values():
-        feed.sort(key=lambda entry: entry[0])
-    return feeds
-
-
-def _limit_of(text: str) -> int | None:
-    if not (text.isascii() and text.isdecimal()) or len(text) > 9 or int(text) < 1:
-        return None
-    return min(int(text), LARGEST_PAGE)
-
-
-def _cursor_of(place: Place) -> str:
-    posted_at, source_id, version = place
-    return base64.urlsafe_b64encode(f"{posted_at}|{source_id}|{version}".encode()).rstrip(b"=").decode()
-
-
-def _place_of(cursor: str | None) -> Place | None:
-    """Read a cursor back; None if it is not one of ours. No cursor is the place before the first row."""
-    if not cursor:
-        return "", "", 0
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        posted_at, source_id, version = text.split("|")
-        return posted_at, source_id, int(version)
-    except (binascii.Error, ValueError):
-        return None
-
-
-def _refused(status: int, error: str, headers: dict[str, str] | None = None) -> Response:
-    document: dict[str, Any] = {"error": error}
-    return JSONResponse(document, status_code=status, headers=headers)
+SPEC = Spec(
+    id=CITIC,
+    name_zh="中信碳账户（模拟）",
+    name_en="CITIC Carbon Account (simulated)",
+    kind="bank",
+    behaviours=("MOB-BIKE", "MOB-METRO", "MOB-BUS", "MOB-EVCHARGE", "FIN-ECARD", "FIN-ESTATEMENT", "FIN-BILLPAY"),
+    agreed=drop_agreed("citic"),
+    feeds=(
+        pull_feed("acts", role="payment", drops=["maskedPan"], voice=CiticCarbon),
+        drop_feed(CiticDaily, role="payment", drops=["CARD_NO", "CUST_NAME", "MOBILE"], first=False),
+        card_feed(),
+        statements_feed(),
+    ),
+)

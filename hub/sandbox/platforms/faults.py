@@ -5,9 +5,10 @@ A hub is only as good as what it survives: each fault is one that real platforms
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection
 from enum import StrEnum
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
@@ -16,6 +17,10 @@ class Fault(StrEnum):
     SERVER_ERROR = "server_error"  # 500
     SLOW = "slow"  # the answer comes, but late
     TRUNCATED_PAGE = "truncated_page"  # a page whose bytes end too early
+    GARBAGE = "garbage"  # 200, and bytes that are nothing
+    REDIRECT = "redirect"  # somewhere else, where nobody should follow
+    CHANGING_CURSOR = "changing_cursor"  # a page that always names another one to come
+    CLOCK_SKEW = "clock_skew"  # times that lie ahead
     REPEATED_PAGE = "repeated_page"  # the page before, with the cursor that was asked for
     WRONG_SIGNATURE = "wrong_signature"
     TAMPERED = "tampered"  # content changed after it was signed or sealed
@@ -49,22 +54,33 @@ class Faults:
 
 
 class FaultDoor:
-    """ASGI middleware: 429, 500 and slowness in front of everything that a platform serves to the hub."""
+    """ASGI middleware: what any server may do wrong, in front of everything that a platform serves to the hub.
 
-    def __init__(self, app: ASGIApp, faults: Faults, doors: tuple[str, ...]) -> None:
+    `doors` is read at each request: feeds add theirs when they are made.
+    """
+
+    def __init__(self, app: ASGIApp, faults: Faults, doors: Collection[str]) -> None:
         self.app, self.faults, self.doors = app, faults, doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(self.doors):
+        if scope["type"] != "http" or not scope["path"].startswith(tuple(self.doors)):
             await self.app(scope, receive, send)
             return
-        if self.faults.take(Fault.RATE_LIMITED):
-            refusal = JSONResponse({"error": "rate_limited"}, status_code=429, headers={"Retry-After": "1"})
+        refusal = self._refusal()
+        if refusal is not None:
             await refusal(scope, receive, send)
-            return
-        if self.faults.take(Fault.SERVER_ERROR):
-            await JSONResponse({"error": "server_error"}, status_code=500)(scope, receive, send)
             return
         if self.faults.take(Fault.SLOW):
             await asyncio.sleep(self.faults.slow_s)
         await self.app(scope, receive, send)
+
+    def _refusal(self) -> Response | None:
+        if self.faults.take(Fault.RATE_LIMITED):
+            return JSONResponse({"error": "rate_limited"}, status_code=429, headers={"Retry-After": "1"})
+        if self.faults.take(Fault.SERVER_ERROR):
+            return JSONResponse({"error": "server_error"}, status_code=500)
+        if self.faults.take(Fault.GARBAGE):
+            return Response(b"\x00\xff<html>\x80{]", media_type="application/json")
+        if self.faults.take(Fault.REDIRECT):
+            return RedirectResponse("http://169.254.169.254/latest/meta-data", status_code=302)
+        return None

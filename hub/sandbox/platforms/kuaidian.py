@@ -9,9 +9,12 @@ from typing import Any
 
 from hub.sandbox.acts import BEIJING_TIME, CHARGING_OPERATOR
 from hub.sandbox.platforms.courier import Courier
-from hub.sandbox.platforms.faults import Fault, Faults
-from hub.sandbox.platforms.site import DeliveryBook, Site, Tally, platform_app
+from hub.sandbox.platforms.faults import Fault
+from hub.sandbox.platforms.kuaidian_ocpi import CDRS, agreed_token
+from hub.sandbox.platforms.site import Front, Tally, Voice
+from hub.sandbox.platforms.spec import Feed, Spec
 from hub.sandbox.platforms.tcec_wire import BadReplyError, WireKeys, encrypt_data, open_reply, request_envelope
+from hub.sandbox.registers import KUAIDIAN
 from hub.sandbox.reports import Report
 
 VERSION_PATH = "evcs/v20161110"
@@ -23,16 +26,15 @@ class _NoTokenError(Exception):
     """The hub does not give us a token."""
 
 
-class Kuaidian:
+class Kuaidian(Voice):
     """The operator's side of `query_token` and `notification_charge_order_info`, and its sign-in."""
 
-    def __init__(self, site: Site, faults: Faults | None = None) -> None:
-        self.site, self.faults, self.book = site, faults or Faults(), DeliveryBook()
-        self.app = platform_app(site, self.faults, self.book, site.auth_server())
+    def __init__(self, front: Front, stream: str = "") -> None:
+        super().__init__(front, stream)
         self._keys = WireKeys(
-            data_secret=site.secrets["data_secret"],
-            data_secret_iv=site.secrets["data_secret_iv"],
-            sig_secret=site.secrets["sig_secret"],
+            data_secret=self.site.secrets["data_secret"],
+            data_secret_iv=self.site.secrets["data_secret_iv"],
+            sig_secret=self.site.secrets["sig_secret"],
         )
         self._token: tuple[str, datetime] | None = None
         self._seq = 0
@@ -40,7 +42,7 @@ class Kuaidian:
     async def deliver(self, part: int) -> Tally:
         tally = Tally()
         async with Courier() as courier:
-            for row in self.site.rows(part):
+            for row in self.rows(part):
                 for _ in range(2 if self.faults.take(Fault.DUPLICATES) else 1):
                     await self._send(courier, part, row, tally)
         return tally
@@ -113,3 +115,30 @@ class Kuaidian:
         self._seq = self._seq % 9999 + 1
         stamp = f"{self.site.clock().astimezone(BEIJING_TIME):%Y%m%d%H%M%S}"
         return request_envelope(keys, CHARGING_OPERATOR, data, stamp, f"{self._seq:04d}")
+
+
+_AGREED = ("operator_secret", "data_secret", "data_secret_iv", "sig_secret")
+
+SPEC = Spec(
+    id=KUAIDIAN,
+    name_zh="快电（模拟）",
+    name_en="Kuaidian charging (simulated)",
+    kind="enterprise",
+    behaviours=("MOB-EVCHARGE",),
+    # `token_key` is the hub's alone; the simulator never reads it.
+    agreed=lambda secret: (
+        {name: secret(f"kuaidian/{name}").hex()[:16] for name in _AGREED}
+        | {"token_key": secret("kuaidian/token").hex()}
+        | agreed_token(secret)
+    ),
+    feeds=(
+        Feed(
+            stream="charge_orders",
+            connector="tcec102",
+            voice=Kuaidian,
+            config=lambda place: {"operator_id": CHARGING_OPERATOR},
+            secrets=lambda agreed: {name: agreed[name] for name in (*_AGREED, "token_key")},
+        ),
+        CDRS,
+    ),
+)

@@ -1,8 +1,9 @@
 """What every simulated platform is given, and the parts of its server that do not depend on its format. I/O: HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -25,10 +26,11 @@ class Site:
     reports: Reports
     clock: Clock
     secrets: Mapping[str, str] = field(repr=False)
+    drop_dir: Path = Path("drop")
 
-    def rows(self, part: int) -> tuple[Report, ...]:
-        """Return what the platform has to tell in a part."""
-        return self.reports.told_by(self.platform, part)
+    def rows(self, part: int, stream: str | None = None) -> tuple[Report, ...]:
+        """Return what the platform (or one feed of it) has to tell in a part."""
+        return self.reports.told_by(self.platform, part, stream)
 
     def sign_in(self, username: str, password: str) -> str | None:
         """Return the account of a person who gives the right name and password here."""
@@ -60,27 +62,36 @@ class Sent:
     part: int
     rows: int
     claimed_mg: int
+    stream: str
+
+    def line(self) -> dict[str, Any]:
+        """Return the statement's line; the first feed's need not say whose they are."""
+        told = {"delivery_id": self.delivery_id, "rows": self.rows, "claimed_mg": self.claimed_mg}
+        return told | ({"stream": self.stream} if self.stream else {})
 
 
 class DeliveryBook:
     """What the platform believes that it has delivered: only what the hub has taken or has been answered."""
 
-    def __init__(self) -> None:
-        self._sent: dict[str, Sent] = {}
+    def __init__(self, stream: str = "", sent: dict[str, Sent] | None = None) -> None:
+        self._stream = stream
+        self._sent = {} if sent is None else sent
+
+    def of_feed(self, stream: str) -> "DeliveryBook":
+        """Return the same book, in which what is noted is of one feed."""
+        return DeliveryBook(stream, self._sent)
 
     def note(self, delivery_id: str, part: int, rows: tuple[Report, ...]) -> None:
         """Note a delivery; the same id again is the same delivery."""
         claimed_mg = sum(row.claimed_mg for row in rows)
-        self._sent[delivery_id] = Sent(delivery_id=delivery_id, part=part, rows=len(rows), claimed_mg=claimed_mg)
+        self._sent[delivery_id] = Sent(
+            delivery_id=delivery_id, part=part, rows=len(rows), claimed_mg=claimed_mg, stream=self._stream
+        )
 
     def statement(self, part: int | None = None) -> dict[str, Any]:
         """Return the platform's own statement, for one part or for all so far."""
         sent = [one for one in self._sent.values() if part is None or one.part == part]
-        return {
-            "deliveries": [
-                {"delivery_id": one.delivery_id, "rows": one.rows, "claimed_mg": one.claimed_mg} for one in sent
-            ]
-        }
+        return {"deliveries": [one.line() for one in sent]}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,32 +104,69 @@ class Tally:
     refused: int = 0
     failed: int = 0
 
-
-class Platform(Protocol):
-    """A simulated platform: an application to serve and a way to make it deliver."""
-
-    site: Site
-    faults: Faults
-    book: DeliveryBook
-    app: FastAPI
-
-    async def deliver(self, part: int) -> Tally:
-        """Tell the hub everything of one part. Doing it again tells the same again."""
-        ...
+    def add(self, other: "Tally") -> None:
+        self.deliveries += other.deliveries
+        self.rows += other.rows
+        self.taken += other.taken
+        self.refused += other.refused
+        self.failed += other.failed
 
 
-def platform_app(site: Site, faults: Faults, book: DeliveryBook, auth: AuthServer | None) -> FastAPI:
-    """Return the application that every platform has: sign-in (where it has one) and the statement.
+class Front:
+    """What all feeds of a platform share: its place, its switches, its book, its sign-in and its server.
 
     The statement needs no key: it has counts and sums of a sandbox, and the person whose row it was is not in it.
+    `doors` are the paths before which faults stand.
     """
-    app = FastAPI(title=f"{site.title} (simulated)", openapi_url=None, docs_url=None, redoc_url=None)
-    if auth is not None:
-        app.include_router(auth.router())
 
-    @app.get("/statement")
-    def statement(part: int | None = None) -> dict[str, Any]:
-        return {"platform": site.platform, **book.statement(part)}
+    def __init__(self, site: Site, faults: Faults | None = None, *, signs_in: bool = True) -> None:
+        self.site, self.faults, self.book = site, faults or Faults(), DeliveryBook()
+        self.auth = site.auth_server() if signs_in else None
+        self.doors = {"/oauth/token", "/oauth/userinfo"}
+        self.app = FastAPI(title=f"{site.title} (simulated)", openapi_url=None, docs_url=None, redoc_url=None)
+        if self.auth is not None:
+            self.app.include_router(self.auth.router())
+        self.app.add_api_route("/statement", self._statement, methods=["GET"])
+        self.app.add_middleware(FaultDoor, faults=self.faults, doors=self.doors)
 
-    app.add_middleware(FaultDoor, faults=faults, doors=("/oauth/token", "/oauth/userinfo", "/records", "/sns/"))
-    return app
+    def account_of(self, authorization: str | None) -> str | None:
+        """Return the account that a bearer token of this platform speaks for; None if it is no good."""
+        return self.auth.account_of(authorization) if self.auth is not None else None
+
+    def _statement(self, part: int | None = None) -> dict[str, Any]:
+        return {"platform": self.site.platform, **self.book.statement(part)}
+
+
+class Voice:
+    """One feed of a platform: it serves routes on the front's server, or speaks to the hub, or both.
+
+    `stream` is the feed's name in reports; a platform with one feed has the empty one.
+    """
+
+    def __init__(self, front: Front, stream: str = "") -> None:
+        self.front, self.stream = front, stream
+        self.site, self.faults, self.app = front.site, front.faults, front.app
+        self.book = front.book.of_feed(stream)
+
+    def rows(self, part: int) -> tuple[Report, ...]:
+        """Return what this feed has to tell in a part."""
+        return self.site.rows(part, self.stream)
+
+    async def deliver(self, part: int) -> Tally:
+        """Tell the hub everything of one part, or let it be fetched. Doing it again tells the same again."""
+        raise NotImplementedError
+
+
+class Platform:
+    """A simulated platform: its front and the voices of its feeds."""
+
+    def __init__(self, front: Front, voices: Sequence[Voice]) -> None:
+        self.site, self.faults, self.book, self.app = front.site, front.faults, front.book, front.app
+        self.voices = tuple(voices)
+
+    async def deliver(self, part: int) -> Tally:
+        """Let every feed tell its part."""
+        total = Tally()
+        for voice in self.voices:
+            total.add(await voice.deliver(part))
+        return total

@@ -13,9 +13,11 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from fastapi import HTTPException, Request
 
 from hub.sandbox.platforms.courier import Courier
-from hub.sandbox.platforms.faults import Fault, Faults
-from hub.sandbox.platforms.site import DeliveryBook, Site, Tally, platform_app
+from hub.sandbox.platforms.faults import Fault
+from hub.sandbox.platforms.site import Front, Tally, Voice
+from hub.sandbox.platforms.spec import Feed, Spec
 from hub.sandbox.platforms.tokens import Sealer
+from hub.sandbox.registers import WECHAT
 from hub.sandbox.reports import Report
 
 _CODE_LIVES = timedelta(minutes=5)
@@ -23,21 +25,21 @@ _BAD_APPID, _BAD_SECRET = 40013, 40125
 _BAD_CODE, _USED_CODE = 40029, 40163
 
 
-class WeChatSports:
+class WeChatSports(Voice):
     """WeChat's side of a mini-program, together with the phones of everyone who uses it."""
 
-    def __init__(self, site: Site, faults: Faults | None = None) -> None:
-        self.site, self.faults, self.book = site, faults or Faults(), DeliveryBook()
-        self.app = platform_app(site, self.faults, self.book, None)
+    def __init__(self, front: Front, stream: str = "") -> None:
+        super().__init__(front, stream)
+        front.doors.add("/sns/")
         self.app.add_api_route("/sns/jscode2session", self._session, methods=["GET"], response_model=None)
         self.app.add_api_route("/phone/login", self._phone_login, methods=["POST"], response_model=None)
-        self._sealer = Sealer(site.secrets["seal_key"].encode())
+        self._sealer = Sealer(self.site.secrets["seal_key"].encode())
         self._used: set[str] = set()
         self._codes = 0
 
     async def deliver(self, part: int) -> Tally:
         uploads: dict[str, list[Report]] = defaultdict(list)
-        for row in self.site.rows(part):
+        for row in self.rows(part):
             uploads[row.account].append(row)
         tally = Tally()
         async with Courier() as courier:
@@ -121,3 +123,27 @@ def _delivery_id(openid: str, initial: str, sealed: str) -> str:
 
 def _error(code: int, message: str) -> dict[str, Any]:
     return {"errcode": code, "errmsg": message}
+
+
+SPEC = Spec(
+    id=WECHAT,
+    name_zh="微信运动（模拟）",
+    name_en="WeChat Sports (simulated)",
+    kind="data_source",
+    behaviours=("MOB-WALK",),
+    agreed=lambda secret: {
+        "app_id": "wx" + secret("wechat/app").hex()[:16],
+        "app_secret": secret("wechat/secret").hex()[:32],
+    },
+    signs_in=False,  # a mini-program signs in by code, without a redirect
+    device_code=True,
+    feeds=(
+        Feed(
+            stream="steps",
+            connector="werun",
+            voice=WeChatSports,
+            config=lambda place: {"appid": place.agreed["app_id"], "base_url": place.origin, "allow_loopback": True},
+            secrets=lambda agreed: {"app_secret": agreed["app_secret"]},
+        ),
+    ),
+)

@@ -46,7 +46,7 @@ _BIKE_MG_PER_METRE = 250
 _KNOWN_IN_SHENZHEN = {acts.METRO: 0.6, acts.BUS: 0.6}  # there the city's own operator tells of rides first
 _KNOWN = {acts.BIKE: 0.9, acts.METRO: 0.9, acts.BUS: 0.85}
 _CORRECTABLE = frozenset({acts.BIKE, acts.METRO})
-_MALFORMED_ODDS = 0.2
+_MALFORMED_ODDS = 0.5
 
 
 def tell_beijing(town: Town, person: Person) -> list[Report]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from hub.sandbox.acts import Act
-from hub.sandbox.people import PLATFORMS, Person, generator_of
+from hub.sandbox.people import Person, generator_of
+from hub.sandbox.registers import FIRST, dice_of
 from hub.sandbox.town import Town
 
 
@@ -36,6 +37,7 @@ class Report:
     of one `source_id` whether or not the format carries a version. `act_id` is None for a row that tells of nothing
     real. `trouble` says why nobody can count the row (an expected quarantine), None for a row that can be read.
     `lines` are the card records that a file carries for the row, where the wire is not the row itself.
+    `stream` is the feed that carries it; a platform with one feed leaves it empty.
     """
 
     platform: str
@@ -51,6 +53,7 @@ class Report:
     note: Note = Note.PLAIN
     trouble: str | None = None
     lines: tuple[str, ...] = ()
+    stream: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +76,11 @@ class Odds:
     cancellation: float = 0.015
 
 
-def voice_of(town: Town, platform: str, person: Person) -> np.random.Generator:
-    """Return the random generator with which one platform tells of one person."""
-    return generator_of(town.seed, 10 + PLATFORMS.index(platform), person.index)
+def voice_of(town: Town, platform: str, person: Person, stream: str | None = None) -> np.random.Generator:
+    """Return the random generator with which one platform (on a stream beside its first) tells of one person."""
+    if platform in FIRST and stream is None:
+        return generator_of(town.seed, 10 + FIRST.index(platform), person.index)
+    return generator_of(town.seed, dice_of(f"{platform}/{stream or ''}"), person.index)
 
 
 def draw_editions(
@@ -112,13 +117,14 @@ def report_edition(
     claimed_mg: int = 0,
     trouble: str | None = None,
     lines: tuple[str, ...] = (),
+    stream: str = "",
 ) -> Report:
-    """Return the row that one delivery of a record is, of the person's account at the platform."""
+    """Return the row that one delivery of a record is, of the person's account at the platform (if it has accounts)."""
     return Report(
         platform=platform,
         part=town.part_of(edition.delivered_at),
         person=person.index,
-        account=person.accounts[platform],
+        account=person.accounts.get(platform, ""),
         act_id=None if act is None else act.act_id,
         source_id=source_id,
         version=edition.version,
@@ -128,6 +134,7 @@ def report_edition(
         note=edition.note,
         trouble=trouble,
         lines=lines,
+        stream=stream,
     )
 
 

@@ -1,0 +1,1 @@
+"""What a platform may copy: the other side of the three profiles, small and with few dependencies."""

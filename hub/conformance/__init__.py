@@ -1,0 +1,1 @@
+"""The conformance suite: what every connector must do, as cases that are run against it. README.md says how."""
