@@ -5,7 +5,7 @@ own and belongs to exactly these records: keep both until the hub has answered, 
 Only the timestamp is fresh in each try, and with it the signature.
 
 Example:
-    client = PushClient(url="https://hub.example/deliveries/our-city", sign=hmac_signer("whsec_..."))
+    client = PushClient(url="https://hub.example/in/our-city", sign=hmac_signer("whsec_..."))
     client.push("acts-2026-10-05-0001", records)
 """
 

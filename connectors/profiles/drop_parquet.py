@@ -25,6 +25,8 @@ MAX_ROW_GROUPS = 10_000
 MAX_ROW_BYTES = 64 * 1024
 MAX_WIDTH = 32  # bytes of a value of fixed length: the widest decimal
 _BATCH_ROWS = 4096
+_TOO_LONG = " " * (MAX_ROW_BYTES + 1)  # stands for a text that makes its row too long whatever it says
+_TOO_LONG_DETAIL = "The row is longer than 64 KiB."
 _CODECS = {"UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD", "BROTLI", "LZ4", "LZ4_RAW"}
 
 Cells = list[str | None]
@@ -155,11 +157,15 @@ def _writer(kind: pa.DataType) -> Callable[[Any], str | None]:
         return lambda value: f'"{value.isoformat()}"'
     if pa.types.is_timestamp(kind):
         return _write_instant if kind.tz is not None else lambda value: f'"{value.isoformat(sep=" ")}"'
-    return lambda value: json.dumps(value, ensure_ascii=False)
+    return _write_text
 
 
 def _write_float(value: np.floating[Any]) -> str | None:
     return str(value) if np.isfinite(value) else None
+
+
+def _write_text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if len(value) <= MAX_ROW_BYTES else _TOO_LONG
 
 
 def _write_decimal(value: Decimal) -> str:
@@ -173,8 +179,12 @@ def _write_instant(value: Any) -> str:
 def _write_row(names: list[bytes], cells: Cells, position: int) -> bytes | Unreadable:
     if None in cells:
         return Unreadable(position=position, reason="not_a_number", detail="A value of the row is no finite number.")
+    if (
+        sum(len(cell or "") for cell in cells) > MAX_ROW_BYTES
+    ):  # before they are joined: one text may stand in every row
+        return Unreadable(position=position, reason="too_long", detail=_TOO_LONG_DETAIL)
     pairs = (name + b":" + (cell or "").encode() for name, cell in zip(names, cells, strict=True))
     row = b"{" + b",".join(pairs) + b"}"
     if len(row) > MAX_ROW_BYTES:
-        return Unreadable(position=position, reason="too_long", detail="The row is longer than 64 KiB.")
+        return Unreadable(position=position, reason="too_long", detail=_TOO_LONG_DETAIL)
     return row

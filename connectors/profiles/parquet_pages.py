@@ -29,6 +29,7 @@ _STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _S
     12,
 )
 _WHOLE = (_I16, _I32, _I64)
+_WIDTHS = {_TRUE: 0, _FALSE: 0, _BYTE: 1, _DOUBLE: 8}
 _TYPE, _UNPRESSED, _PRESSED = 1, 2, 3
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 _HEADER_OF = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}
@@ -112,24 +113,25 @@ class _Compact:
         return fields
 
     def _value(self, kind: int, depth: int) -> object:
-        if kind in (_TRUE, _FALSE):
-            return None
+        if kind == _STRUCT:
+            return self.struct(depth + 1)
         if kind in _WHOLE:
             whole = self._varint()
             if kind != _I64 and whole >= 1 << 32:
                 raise PagesError  # other readers cut it to 32 bits
             return _signed(whole)
-        if kind == _STRUCT:
-            return self.struct(depth + 1)
+        self._skip(kind, depth)
+        return None
+
+    def _skip(self, kind: int, depth: int) -> None:
         if kind in (_LIST, _SET):
-            return self._list(depth)
-        if kind == _BYTE:
-            return self._step(1)
-        if kind == _DOUBLE:
-            return self._step(8)
-        if kind == _BINARY:
-            return self._step(self._varint())
-        raise PagesError
+            self._list(depth)
+        elif kind in _WIDTHS:
+            self._step(_WIDTHS[kind])
+        elif kind == _BINARY:
+            self._step(self._varint())
+        else:
+            raise PagesError
 
     def _list(self, depth: int) -> None:
         if depth > _MAX_DEPTH:
@@ -139,8 +141,10 @@ class _Compact:
         if count > self._end - self.at:
             raise PagesError  # each element takes a byte at least
         for _ in range(count):
-            kind = head & 15
-            self._step(1) if kind in (_TRUE, _FALSE) else self._value(kind, depth + 1)
+            if head & 15 in (_TRUE, _FALSE):
+                self._step(1)  # in a list a truth value has a byte of its own
+            else:
+                self._value(head & 15, depth + 1)
 
     def _varint(self) -> int:
         value = 0

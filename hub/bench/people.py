@@ -81,15 +81,15 @@ def _copy(hub: Hub, platform: str, model: int, places: range, token_of: Callable
                 "link", column, row_ids=row_ids, subject_ids=ids, plaintexts=[text.encode() for text in texts]
             )
 
-        own: dict[str, list[Any]] = {
+        linked: dict[str, list[Any]] = {
             "subject_id": ids, "grant_id": [f"g_{one}" for one in ids], "link_id": links,
             "account_key": [account_key(hub.ring, platform, str(place)) for place in places],
             "account_sealed": sealed("account_sealed", [str(place) for place in places]),
         }  # fmt: skip
         if token_of is not None:
             documents = [json.dumps({"access_token": token_of(place), "refresh_token": None}) for place in places]
-            own["token_sealed"] = sealed("token_sealed", documents)
-        _append_like(session, "link", model, own)
+            linked["token_sealed"] = sealed("token_sealed", documents)
+        _append_like(session, "link", model, linked)
     return links
 
 

@@ -148,6 +148,11 @@ class Rig:
         return max(sorted(set(accounts)), key=accounts.count, default="")
 
     @property
+    def drop_root(self) -> Path:
+        """Where the feed's drops lie, as the connector is told; each feed of a platform has a folder of its own."""
+        return Path(str(self.document["connector_config"].get("root", self.site.drop_dir)))
+
+    @property
     def is_of_links(self) -> bool:
         return self.description.scope is Scope.LINK
 
@@ -293,7 +298,7 @@ class Rig:
     def read_at(self, root: Path) -> Reading:
         """Run a fetcher of drops on a copy of the platform's folder."""
         config = self.document["connector_config"]
-        moved = {name: str(root) for name, value in config.items() if value == str(self.site.drop_dir)}
+        moved = {name: str(root) for name, value in config.items() if value == str(self.drop_root)}
         fetcher = self.connect(**moved)
         if not isinstance(fetcher, Fetcher):
             raise Violation("It says that it reads drops, and has no fetch().")
@@ -344,7 +349,8 @@ class Rig:
         except Violation as violation:
             self._broken = self._broken or violation
             return Reply(status=400)  # not 5xx: the simulator would only try again
-        return Reply(status=503) if isinstance(answer, ConnectorError) else answer
+        # A simulator that hears of an accident of ours tries again for seconds; here it is told to let it be.
+        return Reply(status=400) if isinstance(answer, ConnectorError) or answer.status >= 500 else answer
 
     def _make_site(self) -> Site:
         return Site(

@@ -1,5 +1,6 @@
 """Running cases on a feed: each in a world of its own, under a time limit, with an eye on the log. I/O: network, files."""
 
+import ctypes
 import logging
 import threading
 import time
@@ -24,6 +25,7 @@ from hub.conformance.stage import Stage
 from hub.sandbox.platforms.spec import Feed, Spec
 
 TIME_LIMIT_S = 60.0
+_ENDS_WITHIN_S = 10.0
 _BUILT = ("CON-00", "It is built from the participant document and describes itself")
 
 Tell = Callable[[Result], None]
@@ -105,6 +107,7 @@ def run_case(
         thread.start()
         thread.join(limit_s)
     if thread.is_alive():
+        _end(thread)
         verdict, detail = Verdict.FAILED, f"It has not come to an end within {limit_s:.0f} s."
     elif caught:
         verdict, detail = _judge(caught[0])
@@ -119,6 +122,17 @@ def run_case(
         subject=subject,
         detail=detail,
     )
+
+
+class _EndedError(BaseException):
+    """Ends a case that does not come to an end by itself; no connector catches it."""
+
+
+def _end(thread: threading.Thread) -> None:
+    """Throw an error into a thread: left alone it would go on asking, in the middle of the cases that follow."""
+    if thread.ident is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_EndedError))
+        thread.join(_ENDS_WITHIN_S)
 
 
 def _judge(error: BaseException) -> tuple[Verdict, str]:

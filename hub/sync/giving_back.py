@@ -13,8 +13,9 @@ import structlog
 from sqlalchemy import select, update
 from sqlmodel import col
 
-from connectors.base import ConnectorError
-from consent.link_access import LinkUnusable
+from connectors.base import ConnectorError, LinkAccess, Scope
+from consent.link_access import LinkUnusable, open_access
+from consent.links import LinkState
 from consent.platform_tokens import revoke_at_platform
 from consent.platforms import PlatformRefused
 from consent.seal import SealError
@@ -22,7 +23,7 @@ from consent.tables import Link
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.errors import NotFound
-from hub.participants import open_platform
+from hub.participants import Platform, open_platform
 from hub.sync.cursors import back_off
 from hub.sync.outward import platform_config, platform_http
 from hub.sync.transactions import transactions_of
@@ -75,6 +76,7 @@ def _try(hub: Hub, waiting: Waiting) -> bool:
     try:
         with reading(hub.engine) as session:
             platform = open_platform(session, hub.ring, waiting.platform)
+        _end_consents(hub, platform, waiting.link_id, now)
         with platform_http(platform) as http:
             config = platform_config(hub, platform)
             done = revoke_at_platform(
@@ -92,6 +94,23 @@ def _try(hub: Hub, waiting: Waiting) -> bool:
     log.info("not_given_back", platform=waiting.platform, link=waiting.link_id, tries=waiting.tries + 1, reason=reason)
     _note(hub, waiting, now + back_off(waiting.tries + 1))
     return False
+
+
+def _end_consents(hub: Hub, platform: Platform, link_id: str, now: datetime) -> None:
+    """Tell the platform in its own words, where its format has some: a bank's consent is ended beside its token."""
+    telling = [feed.connector for feed in platform.fetched(Scope.LINK)]
+    if not telling:
+        return
+    with reading(hub.engine) as session:
+        link = session.get(Link, link_id)
+        if link is None or link.state != LinkState.REVOKED or link.token_sealed is None:
+            return
+        access = open_access(session, hub.ring, link)
+    if access.tokens is None:
+        return
+    told = LinkAccess(link_id=link_id, account=access.account, access_token=access.tokens.access_token)
+    for connector in telling:
+        connector.revoke(told, now=now)
 
 
 def _note(hub: Hub, waiting: Waiting, again_at: datetime | None) -> None:

@@ -7,7 +7,9 @@ near or the platform refuses it.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
+import stamina
 from sqlalchemy.orm import Session
 
 from connectors.base import Fetcher, LinkAccess, Page, Reauthorise, RetryLater, Stop
@@ -26,6 +28,14 @@ from hub.sync.outward import platform_config, platform_http
 from hub.sync.transactions import transactions_of
 
 RENEWALS_A_RUN = 20  # a feed that outlives so many tokens goes on in the next run
+
+
+BLIPS: dict[str, Any] = {"attempts": 3, "timeout": 5.0, "wait_initial": 0.1, "wait_max": 1.0, "wait_jitter": 0.2}
+
+
+def _is_blip(failure: Exception) -> bool:
+    """A connection that was not made or broke; whatever a platform answered is no blip."""
+    return isinstance(failure, RetryLater) and failure.reason == "unreachable"
 
 
 class Reader:
@@ -48,13 +58,21 @@ class Reader:
         self._opened = opened  # as it was when the run began; a token that is renewed is opened anew
 
     def next_page(self) -> Page | None:
-        """Ask for the next page; None at the end of the feed.
+        """Ask for the next page; None at the end of the feed. A connection that breaks is tried again at once, a little.
 
         Raises:
             ConnectorError, LinkUnusable, PlatformRefused: named by what to do next.
         """
+        for attempt in stamina.retry_context(on=_is_blip, **BLIPS):
+            with attempt:
+                if attempt.num > 1:
+                    self._pages = None  # on from the last page that was stored
+                return self._ask()
+        raise AssertionError("unreachable: the last try's failure is raised")
+
+    def _ask(self) -> Page | None:
         if self._pages is None:
-            self._begin()
+            self._begin(refused_version=None)
         try:
             page = self._take()
         except Reauthorise as refused:

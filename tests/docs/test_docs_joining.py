@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 from docs.markdown_blocks import ROOT, Block, parse_blocks, parse_codes, parse_rows, without_blocks
 from docs.test_docs_links import fault_of_command
@@ -24,6 +25,7 @@ from fastapi import FastAPI
 from standardwebhooks import Webhook
 from starlette.routing import Route
 from tests_support.fetching import Clock
+from tests_support.golden import quantified
 from tests_support.portal import PASSWORD, sign_up
 from tests_support.terminal import Ran, Terminal
 from tests_support.town import served_hub
@@ -31,6 +33,7 @@ from tests_support.web import free_port, look_up, served
 
 from connectors.clients.pull_server import Place, PullServer, Row
 from connectors.clients.push_client import PushClient, PushRefused, hmac_signer
+from connectors.strict_json import split_records
 from hub.commands.profiles import DOCUMENTS
 from hub.context import Hub, open_hub
 from hub.db import reading
@@ -40,7 +43,7 @@ from hub.sandbox.browser import Browser, Persona, link_platform, sign_in
 from hub.sandbox.platforms.auth_server import AuthServer, Client
 from hub.settings import Settings
 from hub.sync.fetching import fetch_next
-from mappings import use_mappings_from
+from mappings import load_mapping, translate, use_mappings_from
 
 NAME, ORIGIN = "qingdao-carbon", "https://carbon.qingdao.example"
 PERSON, ACCOUNT = "王小明", "qd-000777"
@@ -285,6 +288,14 @@ def test_what_is_sent_again_changes_nothing(joined: Desk) -> None:
     assert look_up(joined.hub, "SELECT COUNT(*) FROM source_record") == before
 
 
+def test_a_record_that_is_no_strict_json_disturbs_no_other(joined: Desk) -> None:
+    twice, long = b'{"actId":"a","actId":"b"}', b'{"actId":"' + b"x" * 70_000 + b'"}'
+    good = message(0).partition(b"[")[2].partition(b"\n")[0].replace(b"QD-1001", b"QD-1009")
+    told = joined.push("qd-20261006-0009", b'{"records":[' + twice + b"," + long + b"," + good.rstrip(b",") + b"]}")
+    assert (told["accepted"], told["quarantined"]) == (1, 2)
+    assert [(one["position"], one["reason"]) for one in told["unreadable"]] == [(0, "duplicate_key")]
+
+
 def test_each_door_has_its_own_key(joined: Desk) -> None:
     push_key, notice_key = secrets()
     notice, unread = only("notice").encode(), b'{"records":[]}'
@@ -385,6 +396,21 @@ def test_the_vectors_are_made_by_the_reference_client(terminal: Terminal) -> Non
         signed = f"{told['webhook-id']}.{told['webhook-timestamp']}.".encode() + body
         assert hmac_signer(secret)(signed) == told["webhook-signature"]
         assert Webhook(secret).sign(told["webhook-id"], moment(word), body.decode()) == told["webhook-signature"]
+
+
+def test_the_grams_are_those_of_the_methodology_or_of_the_claim(terminal: Terminal) -> None:
+    use_mappings_from(terminal.folder / "mappings")
+    grams = {}
+    for name, body in (("acts", message(0)), ("ledger", only("page").encode())):
+        rows = pl.Series(split_records(body, "records").rows, dtype=pl.Binary)
+        accounts = pl.Series([ACCOUNT] * len(rows), dtype=pl.String)
+        mapping = load_mapping(f"{NAME}.{name}.v1")
+        told = translate(mapping, rows, token_key=bytes(32), now=moment("headers"), accounts=accounts)
+        for source_id, row in zip(told.records["source_id"], quantified((NAME, told)).to_dicts(), strict=True):
+            most = [mg for mg in (row["reference_mg"], row["claimed_mg"]) if mg is not None]
+            grams[source_id] = min(most) if row["reference_mg"] is not None else 0
+    del grams["QD-1003"]  # of somebody who has not linked
+    assert grams == {name: mg for (name, _), (_, mg) in told_grams("Record").items()}
 
 
 def test_every_block_of_the_document_is_tried() -> None:

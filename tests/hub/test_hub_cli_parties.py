@@ -104,7 +104,8 @@ def test_no_secret_of_a_participant_is_ever_shown(tanlian: Terminal, opened: Hub
     document = document_of(CITY)
     tanlian("participants", "add", tanlian.write("p.json", document))
     secrets = [document["oauth"]["client_secret"], document["secrets"]["webhook_secrets"]]
-    for words in (["participants", "show", CITY], ["participants", "list"], ["connectors", "check", CITY]):
+    checked = ["connectors", "check", CITY, "--only", "live", "--only", "contract"]
+    for words in (["participants", "show", CITY], ["participants", "list"], checked):
         for flag in ([], ["--json"]):
             ran = tanlian(*words, *flag)
             assert ran.code == 0

@@ -16,6 +16,8 @@ from tests_support.deliveries import join
 from tests_support.fetching import NOW, Clock, states, stored
 from tests_support.web import count, free_port, look_up, served
 
+from connectors.base import RetryLater
+from connectors.net.egress import SafeClient
 from consent.withdraw import withdraw_grant
 from hub.bench.people import settle
 from hub.bench.sync import page_of
@@ -234,3 +236,36 @@ def test_the_cursor_of_each_link_is_its_own(ticking: Hub):
     found = {state.link_id: state for state in states(ticking)}
     assert found[links[1]].last_error in ("cursor_loop", "repeated_pages")
     assert [found[link].last_error for link in (links[0], links[2])] == [None, None]
+
+
+def test_a_connection_that_breaks_once_is_tried_again_in_the_same_run(ticking: Hub, monkeypatch: pytest.MonkeyPatch):
+    """From the last stored page: a blip costs no quarter of an hour and takes nothing twice."""
+    real, broken = SafeClient.fetch, []
+
+    def break_once(self: SafeClient, url: str, **named: Any) -> Any:
+        if not broken:
+            broken.append(url)
+            raise RetryLater("unreachable", after_s=30)
+        return real(self, url, **named)
+
+    monkeypatch.setattr(SafeClient, "fetch", break_once)
+    with linked(ticking, Bank(), 1):
+        fetch_next(ticking, "w1")
+    assert len(broken) == 1
+    assert [(state.last_error, state.rows_read) for state in states(ticking)] == [(None, ROWS)]
+
+
+def test_a_platform_that_stays_away_is_left_for_later_after_a_few_tries(ticking: Hub, monkeypatch: pytest.MonkeyPatch):
+    tries: list[str] = []
+
+    def away(self: SafeClient, url: str, **named: Any) -> Any:
+        tries.append(url)
+        raise RetryLater("unreachable", after_s=30)
+
+    monkeypatch.setattr(SafeClient, "fetch", away)
+    with linked(ticking, Bank(), 1):
+        fetch_next(ticking, "w1")
+    assert len(tries) == 3
+    (state,) = states(ticking)
+    assert (state.last_error, state.failures) == ("unreachable", 1)
+    assert state.due_at == NOW + timedelta(seconds=30)

@@ -44,7 +44,7 @@ class Disguise(Connector):
 
     def __init__(self, real: Any, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> None:
         self.real, self.config = real, config
-        self.secret = str(next(iter(secrets.values()), ""))
+        self.tell_secret = lambda: str(next(iter(secrets.values()), ""))
         self.stream = real.describe().streams[0]
 
     def describe(self) -> Description:
@@ -87,10 +87,10 @@ class Talker(Disguise):
     """Takes what it should, and tells everybody about it."""
 
     def __repr__(self) -> str:
-        return f"Talker({self.secret})"
+        return f"Talker({self.tell_secret()})"
 
     def receive(self, request: Inbound, *, now: datetime) -> Delivery | Reply:
-        log.debug("checking a message with %s", self.secret)
+        log.debug("checking a message with %s", self.tell_secret())
         return self.real.receive(request, now=now)  # type: ignore[no-any-return]
 
     def acknowledge(self, delivery: Delivery, outcome: Outcome) -> Reply:
@@ -123,8 +123,12 @@ class Runner(Disguise):
         asked = (cursor or {}).get("cursor")
         with httpx.Client(trust_env=False, follow_redirects=True, timeout=0.5) as client:
             while True:
-                query = {"limit": self.config["limit"], "access_token": token} | ({"cursor": asked} if asked else {})
-                answer = client.get(self.config["records_url"], params=query, headers={"authorization": f"Bearer {token}"})
+                query = {"limit": self.config.get("limit", 100), "access_token": token} | (
+                    {"cursor": asked} if asked else {}
+                )
+                answer = client.get(
+                    self.config["records_url"], params=query, headers={"authorization": f"Bearer {token}"}
+                )
                 if answer.status_code >= 400:
                     raise SetAside(f"the platform says: {answer.text}")
                 document = answer.json()

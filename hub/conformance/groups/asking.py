@@ -8,7 +8,7 @@ from hub.conformance.groups.misdeeds import MISDEEDS, Spoil
 from hub.conformance.groups.reading import healthy, require_nothing_lost
 from hub.conformance.inspection import MARK
 from hub.conformance.rig import FALSE_TOKEN, Reading, Rig
-from hub.conformance.wire import Answered, Asked
+from hub.conformance.wire import Answered, Asked, Misdeed
 
 CASES: CaseList[Rig] = CaseList(Group.PULL, is_pull)
 _case = CASES.case
@@ -23,13 +23,15 @@ def _unauthorised(asked: Asked, answered: Answered) -> Answered:
 
 @_case("ASK-01", "A token that the platform refuses is told as that, and shown to it no further")
 def tells_a_refused_token(rig: Rig) -> None:
+    """Some formats refuse in words of their own: then these are what the connector must understand."""
     healthy(rig)
+    refusal = _refusal_of_the_platform(rig) if rig.is_of_links else _unauthorised
     before = rig.wire.data_requests()
-    rig.wire.misbehave(_unauthorised)
+    rig.wire.misbehave(refusal)
     reading = rig.read()
     asked = rig.wire.data_requests() - before
-    right = Reauthorise if rig.description.scope is Scope.LINK else Stop
-    require(isinstance(reading.error, right), f"401 ends in {_name(reading)}; {right.__name__} is right.")
+    right = Reauthorise if rig.is_of_links else Stop
+    require(isinstance(reading.error, right), f"A refusal ends in {_name(reading)}; {right.__name__} is right.")
     require(asked <= _MOST_TRIES, f"It asked {asked} times with a token that is refused.")
 
 
@@ -75,6 +77,8 @@ def keeps_tokens_out_of_addresses(rig: Rig) -> None:
 def asks_for_little(rig: Rig) -> None:
     healthy(rig)
     client_secret = rig.site.secrets["client_secret"]
+    if client_secret in rig.document["secrets"].values():
+        raise NotApplicable("The platform asks for the same secret in both places.")
     for asked in rig.wire.asked:
         shown = f"{asked.path}?{asked.query}" + repr(dict(asked.headers)) + asked.body.decode("utf-8", "replace")
         require(client_secret not in shown, "The secret of the sign-in is sent with a request for records.")
@@ -125,6 +129,20 @@ def _with_a_sick_token_door(spoil: Spoil) -> Callable[[Rig], None]:
 for _number, _fault in enumerate(_FAULTS, start=20):
     _title = f"The door that gives out tokens: {MISDEEDS[_fault].title}"
     _case(f"ASK-{_number}", _title)(_with_a_sick_token_door(MISDEEDS[_fault]))
+
+
+def _refusal_of_the_platform(rig: Rig) -> Misdeed:
+    """Return what the platform answers to a token that nobody gave out."""
+    heard: list[Answered] = []
+
+    def listen(asked: Asked, answered: Answered) -> Answered:
+        heard.append(answered)
+        return answered
+
+    rig.wire.misbehave(listen)
+    rig.read(access=rig.access(token=FALSE_TOKEN))
+    refused = heard[-1] if heard else None
+    return _unauthorised if refused is None or refused.status == 401 else lambda asked, answered: refused
 
 
 def _name(reading: Reading) -> str:

@@ -149,7 +149,7 @@ def names_the_unreadable(rig: Rig) -> None:
 
 @_case("CON-15", "check() finds a healthy platform healthy")
 def finds_health(rig: Rig) -> None:
-    rig.site.drop_dir.mkdir(parents=True, exist_ok=True)
+    rig.drop_root.mkdir(parents=True, exist_ok=True)
     result = _check(rig)
     require(result.ok, f"check() finds fault with a healthy platform: {', '.join(result.findings)}.")
 

@@ -220,7 +220,7 @@ for _id, _what, _spoil in _SPOILT:
 
 def _with_a_fault(fault: Fault) -> Callable[[Rig], None]:
     def run(rig: Rig) -> None:
-        rig.site.drop_dir.mkdir(parents=True, exist_ok=True)
+        rig.drop_root.mkdir(parents=True, exist_ok=True)
         rig.faults.arm(fault)
         rig.deliver(1)
         if fault.value in rig.faults.armed():

@@ -29,7 +29,7 @@ class Drops:
 
     @property
     def root(self) -> Path:
-        return self.rig.site.drop_dir
+        return self.rig.drop_root
 
     @property
     def folders(self) -> list[Path]:
@@ -59,7 +59,7 @@ class Drops:
 
 def dropped(rig: Rig) -> Drops:
     """Let the platform drop its month and read it once."""
-    rig.site.drop_dir.mkdir(parents=True, exist_ok=True)
+    rig.drop_root.mkdir(parents=True, exist_ok=True)
     rig.deliver()
     whole = rig.read_all()
     drops = Drops(rig=rig, whole=whole)

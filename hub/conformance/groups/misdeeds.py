@@ -114,6 +114,7 @@ MISDEEDS: Mapping[str, Spoil] = {
     "503": Spoil(title="503 with a wait", misdeed=_status(503, {"Retry-After": str(RETRY_S)}),
                  allowed=(RetryLater,), heals=True, at_least_s=RETRY_S),
     "400": Spoil(title="400", misdeed=_status(400)),
+    "401": Spoil(title="401", misdeed=_status(401), allowed=_WHATEVER),
     "403": Spoil(title="403", misdeed=_status(403), allowed=_WHATEVER),
     "404": Spoil(title="404", misdeed=_status(404)),
     "410": Spoil(title="410", misdeed=_status(410)),

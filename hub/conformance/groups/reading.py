@@ -7,7 +7,7 @@ from hub.conformance.rig import Reading, Rig, again
 
 def healthy(rig: Rig) -> Reading:
     """Let the platform tell everything and read it to the end, once; learns which paths only give out tokens."""
-    rig.site.drop_dir.mkdir(parents=True, exist_ok=True)
+    rig.drop_root.mkdir(parents=True, exist_ok=True)
     rig.deliver()
     reading = rig.read_all()
     # A path that was asked, and never just before a page, gives no rows: faults of rows do not belong there.
