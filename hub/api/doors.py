@@ -31,9 +31,11 @@ def doors_router(hub: Hub) -> APIRouter:
     """Build the router of all doors."""
     router = APIRouter(tags=["doors"])
 
-    # Some platforms prove an address by asking it; every connector says which methods it takes.
-    @router.api_route("/in/{participant}", methods=["GET", "POST"], name="deliver")
-    @router.api_route("/in/{participant}/{rest:path}", methods=["GET", "POST"], name="deliver at a path")
+    # Some platforms prove an address by asking it, once; the connector says which methods it takes.
+    @router.get("/in/{participant}", include_in_schema=False)
+    @router.get("/in/{participant}/{rest:path}", include_in_schema=False)
+    @router.post("/in/{participant}", name="deliver")
+    @router.post("/in/{participant}/{rest:path}", name="deliver at a path")
     async def deliver(request: Request, participant: str, rest: str = "") -> Response:
         """Take one message of a platform, in the platform's own format."""
         try:

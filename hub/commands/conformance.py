@@ -1,13 +1,10 @@
 """connectors check: the conformance suite, on the sandbox and on a participant's own endpoint. I/O: terminal, network, files."""
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from connectors.registry import KINDS
 from hub.clock import system_clock
-from hub.commands.console import AS_JSON, opened_hub, out, print_json, progress_bars, table
+from hub.commands.console import opened_hub, out, print_json, progress_bars, table
 from hub.conformance.cases import Group
 from hub.conformance.endpoint import Endpoint
 from hub.conformance.live import LIVE_CASES
@@ -25,23 +22,9 @@ _LONGEST_NAME = 64
 _SHOWN = 400
 
 
-def check(
-    name: Annotated[str, typer.Argument(help="A participant of this hub, a connector, or a platform of the sandbox.")],
-    report: Annotated[
-        Path | None, typer.Option(help="File to write: .json for machines, anything else is Markdown.")
-    ] = None,
-    only: Annotated[
-        list[Group] | None, typer.Option(help="Only this group of cases; may be given several times.")
-    ] = None,
-    sandbox: Annotated[bool, typer.Option("--sandbox", help="Only on the sandbox; needs no database.")] = False,
-    as_json: bool = AS_JSON,
-) -> None:
-    """Run the conformance suite: every case that applies to a connector, and what can be asked of a participant itself.
-
-    The sandbox's simulators speak the connector's format, well and badly; nothing of it touches this hub's database. A
-    participant's own endpoint is then read, and nothing is stored. Ends with 1 if a case failed.
-    """
-    groups = frozenset(only or ())
+def check_connectors(name: str, *, report: Path | None, only: frozenset[Group], sandbox: bool, as_json: bool) -> None:
+    """Run the suite and tell; exits with 1 if a case failed."""
+    groups = only
     if sandbox or name in KINDS:
         results = _check(_benches(name), None, None, groups, quiet=as_json)
     else:

@@ -11,7 +11,7 @@ import typer
 from connectors.registry import list_connectors
 from hub.clearing.engines.local import clear_files
 from hub.clock import system_clock
-from hub.commands.conformance import check
+from hub.commands import checking
 from hub.commands.console import AS_JSON, out, print_json, progress_bars, table
 from hub.context import find_mappings
 from hub.errors import UsageProblem
@@ -36,7 +36,7 @@ def list_kinds(as_json: bool = AS_JSON) -> None:
     )
 
 
-connectors.command("check")(check)
+connectors.command("check")(checking.check)
 
 
 @mappings.command("list")

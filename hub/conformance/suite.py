@@ -98,8 +98,8 @@ def run_case(
         try:
             made.append(make())
             case.run(made[0])
-        except BaseException as error:  # told below, in the thread that asked
-            caught.append(error)
+        except BaseException as error:
+            caught[:] = [error]  # told below, in the thread that asked
 
     began = time.monotonic()
     with _listening() as lines:

@@ -28,7 +28,11 @@ def test_two_documents_of_one_act_are_still_nobody_else_s_word(kit: Any) -> None
 
 
 def test_beside_another_s_word_it_is_a_duplicate_in_whatever_order(kit: Any) -> None:
-    records = [kit.record(1, km=2, payment_key=9), paid(kit, 2), kit.record(3, "payment-c", minute=10, lasts=0, payment_key=9)]
+    records = [
+        kit.record(1, km=2, payment_key=9),
+        paid(kit, 2),
+        kit.record(3, "payment-c", minute=10, lasts=0, payment_key=9),
+    ]
     for order in permutations(records):
         outcome = kit.outcome(kit.clear(*order))
         assert outcome[1] == ("counted", "T2", "first_in_role_order")
@@ -42,7 +46,9 @@ def test_a_quantity_of_its_own_never_makes_the_act_worth_something(kit: Any) -> 
     assert cleared.events.select("mg", "records").rows() == [(0, 2)]
 
 
-def test_what_was_held_in_one_window_does_not_stand_in_the_way_of_the_operator_in_the_next(kit: Any, tmp_path: Path) -> None:
+def test_what_was_held_in_one_window_does_not_stand_in_the_way_of_the_operator_in_the_next(
+    kit: Any, tmp_path: Path
+) -> None:
     before = kit.clear(paid(kit, 1, km=2))
     (tmp_path / "records").mkdir()
     (tmp_path / "out" / "decisions").mkdir(parents=True)

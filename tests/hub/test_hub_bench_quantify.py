@@ -57,7 +57,7 @@ def _exact(row, methodology):
     if method is None or quantity is None:
         return None
     day = day_of(int(row["start_at"].timestamp()) * MICRO)
-    witnessed = row["role"] != Role.SELF_REPORT
+    witnessed = Role(row["role"]).is_witness
     rate = method.rate({i.name: i.choose(places_of(row["region"]), day, witnessed=witnessed) for i in method.inputs})
     if method.cap is not None:
         quantity = min(quantity, int(method.cap.value * MICRO))

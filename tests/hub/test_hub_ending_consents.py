@@ -29,7 +29,9 @@ def whole_document(platform: str, origin: str, drop: Path) -> Any:
 
 
 @pytest.mark.parametrize("faulty", [False, True])
-def test_a_bank_s_consent_is_terminated_and_then_the_token_given_back(ticking: Hub, clock: Any, tmp_path: Path, faulty: bool):
+def test_a_bank_s_consent_is_terminated_and_then_the_token_given_back(
+    ticking: Hub, clock: Any, tmp_path: Path, faulty: bool
+):
     with ExitStack() as stack:
         bound, origin = stack.enter_context(free_port())
         bank = make_platform(site_of(CITIC, ticking, origin=origin, drop_dir=tmp_path / CITIC))

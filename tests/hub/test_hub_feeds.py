@@ -56,7 +56,10 @@ def test_each_feed_has_its_own_door_and_the_first_one_the_platform_s(hub: Hub):
     secret, body = BEIJING["secrets"]["webhook_secrets"], json.dumps({"records": [act("1")]}).encode()
     for path, name in (("/", "m1"), ("/ledger", "m2"), ("/acts", "m3")):
         assert push(hub, path, body, secret, name=name).status == 200
-    assert look_up(hub, "SELECT stream, COUNT(*) FROM batch GROUP BY stream ORDER BY stream") == [("acts", 2), ("ledger", 1)]
+    assert look_up(hub, "SELECT stream, COUNT(*) FROM batch GROUP BY stream ORDER BY stream") == [
+        ("acts", 2),
+        ("ledger", 1),
+    ]
     # The same act on two feeds is two source records and one act.
     assert count(hub, "source_record") == {"source_record": 2}
     clear_dirty(hub, now=NOW)
@@ -66,7 +69,10 @@ def test_each_feed_has_its_own_door_and_the_first_one_the_platform_s(hub: Hub):
 @pytest.mark.parametrize(
     ("feeds", "complaint"),
     [
-        ([SECOND | {"stream": "acts", "connector_config": BEIJING["connector_config"]}], "every feed needs a stream of its own"),
+        (
+            [SECOND | {"stream": "acts", "connector_config": BEIJING["connector_config"]}],
+            "every feed needs a stream of its own",
+        ),
         ([SECOND | {"connector": "telepathy"}], "telepathy"),
         ([SECOND | {"mapping": "hello-bike.trips.v1"}], "do not agree on whether rows name anybody"),
         ([SECOND | {"mapping": "own-bills.payments.v1"}], "do not say whose they are"),
@@ -142,7 +148,9 @@ FILE = (
 @pytest.fixture
 def brought(tanlian: Terminal, opened: Hub) -> Terminal:
     join(opened, BILLS)
-    link_person(opened, "li", {"own-bills": "own-1", CITY: "bj-1"}, set(BEIJING["behaviours"]) | set(BILLS["behaviours"]), NOW)
+    link_person(
+        opened, "li", {"own-bills": "own-1", CITY: "bj-1"}, set(BEIJING["behaviours"]) | set(BILLS["behaviours"]), NOW
+    )
     return tanlian
 
 

@@ -223,7 +223,9 @@ def test_the_summary_counts_by_reason_and_state(hub: Hub, corrected: str):
 
 def test_rows_of_another_stream_are_not_touched(hub: Hub, corrected: str):
     second = BEIJING
-    again = {name: second[name] for name in ("connector", "connector_config", "secrets", "mapping")} | {"stream": "elsewhere"}
+    again = {name: second[name] for name in ("connector", "connector_config", "secrets", "mapping")} | {
+        "stream": "elsewhere"
+    }
     again["connector_config"] = again["connector_config"] | {"stream": "elsewhere"}
     platform, _ = join(hub, second | {"more_feeds": [again]}), person(hub)
     take_delivery(hub, platform, replace(delivery("d1", ride("1")), stream="elsewhere"), now=NOW)

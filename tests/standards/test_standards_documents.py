@@ -46,11 +46,7 @@ from standards.schema import Precision, Role, arrow_schema
 from standards.units import format_micro
 
 # Of each platform; a town tells thousands.
-FEEDS = [
-    (spec, feed, feed.stream if place else "")
-    for spec in SPECS.values()
-    for place, feed in enumerate(spec.feeds)
-]
+FEEDS = [(spec, feed, feed.stream if place else "") for spec in SPECS.values() for place, feed in enumerate(spec.feeds)]
 MOST_ROWS = 60
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = {

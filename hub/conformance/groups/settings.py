@@ -4,7 +4,7 @@ from typing import Any
 
 from connectors.base import ConnectorError, Fetcher, LinkAccess, RetryLater, Stop
 from connectors.config import ConfigError
-from hub.conformance.cases import CaseList, Group, NotApplicable, require
+from hub.conformance.cases import CaseList, Group, NotApplicable, Violation, require
 from hub.conformance.rig import Rig, supports_revoke
 
 CASES: CaseList[Rig] = CaseList(Group.CONTRACT)
@@ -130,5 +130,5 @@ def _refusal(rig: Rig, config: dict[str, Any], secrets: dict[str, Any]) -> Excep
             require(secret not in str(error), "The error repeats a secret.")
         return error
     except Exception as error:
-        require(False, f"Settings that are wrong raise {type(error).__name__} instead of a ConfigError.")
+        raise Violation(f"Settings that are wrong raise {type(error).__name__} instead of a ConfigError.") from error
     return None
