@@ -4,7 +4,7 @@ Many platforms answer for a window (`start_time`, `end_time`), page by page. `re
 longer than the platform allows, asks for each page by page, and hands each page on with the cursor that follows it. The
 next run begins an overlap before where this one ended, because platforms still correct what they said.
 
-The cursor holds `read_until` (everything before it was read) and, between two pages, the span that is being read and
+The cursor holds `read_until` (everything before it was read) and, until now is reached, the span that is being read and
 where in it to go on. It is committed with the page's rows, so a run that dies goes on at the page it missed.
 """
 
@@ -101,7 +101,7 @@ def read_spans(
             seen.require_new_rows(Split(rest={}, rows=part.rows, unreadable=part.unreadable))
             turns = seen.is_known_cursor(part.following)
             ended = part.following is None or turns
-            after = _Reached(read_until=span.end) if ended else reached.within(span, part.following)
+            after = _after(span, until, reach) if ended else reached.within(span, part.following)
             yield Page(
                 delivery=Delivery(
                     delivery_id=request_id,
@@ -119,8 +119,18 @@ def read_spans(
             if part.following is None:
                 break
             span = Span(start=span.start, end=span.end, page=part.following)
-        reached = _Reached(read_until=span.end)
+        reached = _after(span, until, reach)
         span = Span(start=span.end, end=span.end + reach.longest)
+
+
+def _after(span: Span, until: datetime, reach: Reach) -> "_Reached":
+    """Where reading is when a span is done: at the end, or at the beginning of the next one.
+
+    Only a reading that came to its end begins an overlap earlier the next time: one that is cut short again and again would
+    otherwise step back as far as it came.
+    """
+    caught_up = span.end >= until
+    return _Reached(read_until=span.end, span=None if caught_up else Span(start=span.end, end=span.end + reach.longest))
 
 
 def _next_span(read_until: datetime | None, reach: Reach, now: datetime, window: Window | None) -> Span:

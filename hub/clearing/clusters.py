@@ -44,13 +44,18 @@ def root_of(clusters: Table, i: int) -> int:
 
 @compiled
 def is_better(rows: Table, i: int, j: int) -> bool:
-    """Say whether record i counts rather than j: a live event first, then role, begin, number."""
+    """Say whether record i counts rather than j: a live event first, then role, begin, platform, number.
+
+    The number comes last: it is the order of arrival, and grams must not depend on which platform's message was faster.
+    """
     if rows[i].live != rows[j].live:
         return bool(rows[i].live > rows[j].live)
     if rows[i].rank != rows[j].rank:
         return bool(rows[i].rank < rows[j].rank)
     if rows[i].start != rows[j].start:
         return bool(rows[i].start < rows[j].start)
+    if rows[i].platform != rows[j].platform:
+        return bool(rows[i].platform < rows[j].platform)
     return bool(rows[i].record < rows[j].record)
 
 

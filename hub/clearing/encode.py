@@ -169,44 +169,53 @@ def bucket_keys(rows: Table) -> npt.NDArray[np.uint64]:
 
 
 def sorted_rows(rows: Table) -> Table:
-    """Return ROW by bucket, person, family, start, record: the same rows give the same table in any order."""
+    """Return ROW by bucket, person, family, start, platform, record: the same rows give the same table in any order.
+
+    The platform stands before the record's number, because the number is only the order of arrival.
+    """
     keys = bucket_keys(rows)
     order = np.argsort(keys)
     # Mixing is a bijection, so one number is one person; within the person, family and start fit into one number.
     within = (rows["family"].astype(np.int64) << 53) | rows["start"]
-    sort_within(keys[order], within[order], np.ascontiguousarray(rows["record"])[order], order)
+    platform = np.ascontiguousarray(rows["platform"]).astype(np.int64)[order]
+    sort_within(keys[order], within[order], platform, np.ascontiguousarray(rows["record"])[order], order)
     return rows[order]
 
 
 @compiled_entry
-def sort_within(keys: npt.NDArray[np.uint64], within: I64, record: I64, order: I64) -> None:
-    """Sort `order` within runs of equal keys by `within`, then `record`; all are given in the present order."""
+def sort_within(keys: npt.NDArray[np.uint64], within: I64, platform: I64, record: I64, order: I64) -> None:
+    """Sort `order` within runs of equal keys by `within`, `platform` and `record`; all are given in the present order."""
     low = 0
     while low < len(keys):
         high = low + 1
         while high < len(keys) and keys[high] == keys[low]:
             high += 1
         if high - low > 1:
-            _sort_run(within[low:high], record[low:high], order[low:high])
+            _sort_run(within[low:high], platform[low:high], record[low:high], order[low:high])
         low = high
 
 
 @compiled
-def _sort_run(within: I64, record: I64, order: I64) -> None:
+def _sort_run(within: I64, platform: I64, record: I64, order: I64) -> None:
     places = np.arange(len(within))
     if len(within) <= 64:
         for i in range(1, len(within)):
             j = i
-            while j > 0 and _is_before(within, record, places[j], places[j - 1]):
+            while j > 0 and _is_before(within, platform, record, places[j], places[j - 1]):
                 places[j], places[j - 1] = places[j - 1], places[j]
                 j -= 1
     else:
         by_record = np.argsort(record)
-        sort_pairs(within[by_record], places, len(places))
-        places = by_record[places]
+        by_platform = by_record[np.argsort(platform[by_record], kind="mergesort")]
+        sort_pairs(within[by_platform], places, len(places))
+        places = by_platform[places]
     order[:] = order[places]
 
 
 @compiled
-def _is_before(within: I64, record: I64, i: int, j: int) -> bool:
-    return bool(within[i] < within[j] or (within[i] == within[j] and record[i] < record[j]))
+def _is_before(within: I64, platform: I64, record: I64, i: int, j: int) -> bool:
+    if within[i] != within[j]:
+        return bool(within[i] < within[j])
+    if platform[i] != platform[j]:
+        return bool(platform[i] < platform[j])
+    return bool(record[i] < record[j])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def demo(
-    people: Annotated[int, typer.Option(min=3, max=100_000, help="How many people live in the town.")] = 200,
+    people: Annotated[int, typer.Option(min=3, max=100_000, help="How many people live in the town.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another town.")] = 7,
     serve: Annotated[bool, typer.Option(help="Leave the hub and the portal running afterwards.")] = False,
     as_json: bool = AS_JSON,

@@ -23,6 +23,7 @@ from hub.conformance.cases import NotApplicable, Violation
 from hub.context import Hub
 from hub.db import reading
 from hub.participants import Feed, Platform
+from hub.sync.readers import right_to_read
 from mappings import Mapping, Translation, load_mapping, translate
 
 MOST_PAGES, MOST_ROWS, MOST_LINKS = 3, 2000, 50
@@ -76,8 +77,7 @@ class Endpoint:
             opened = load_accesses(session, self.hub.ring, link_ids=links, now=self.hub.clock())
         for found in opened.values():
             if not isinstance(found, LinkUnusable) and found.tokens is not None:
-                token = found.tokens.access_token
-                return LinkAccess(link_id=found.link_id, account=found.account, access_token=token)
+                return right_to_read(self.hub, self.platform, found)
         raise NotApplicable("Nobody's account is linked at present, so there is nothing that may be read.")
 
     @cached_property

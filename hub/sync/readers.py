@@ -115,11 +115,7 @@ class Reader:
         if not is_fresh(opened, now, refused_version):
             _refresh(hub, self.platform, self.due.link_id, now, refused_version)
             opened = _load(hub, self.due.link_id, now)
-        if opened.tokens is None:
-            raise LinkUnusable("no_token")
-        access = LinkAccess(link_id=opened.link_id, account=opened.account, access_token=opened.tokens.access_token)
-        if self.platform.document.oauth is not None and self.platform.document.oauth.dpop:
-            access = _proved(hub, self.platform, access)
+        access = right_to_read(hub, self.platform, opened)
         return _Opened(access=access, version=opened.token_version)
 
 
@@ -147,6 +143,19 @@ def _refresh(hub: Hub, platform: Platform, link_id: str, now: datetime, refused_
         raise RetryLater("token_busy", after_s=5)
     if outcome is Refreshed.BROKEN:
         raise Reauthorise("refresh_refused")
+
+
+def right_to_read(hub: Hub, platform: Platform, opened: Access) -> LinkAccess:
+    """Return what a connector needs to read an opened link; with proofs, where its token is bound to a key of the hub.
+
+    Raises LinkUnusable if the link has no token.
+    """
+    if opened.tokens is None:
+        raise LinkUnusable("no_token")
+    access = LinkAccess(link_id=opened.link_id, account=opened.account, access_token=opened.tokens.access_token)
+    if platform.document.oauth is not None and platform.document.oauth.dpop:
+        access = _proved(hub, platform, access)
+    return access
 
 
 def _proved(hub: Hub, platform: Platform, access: LinkAccess) -> LinkAccess:
