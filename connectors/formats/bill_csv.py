@@ -210,6 +210,7 @@ def _unzipped(data: bytes, most: int) -> bytes:
                 raise BillError("file_too_large", "The file in the zip is larger than can be taken.", status=413)
             with archive.open(entry) as file:
                 text = file.read(most + 1)
+    # Reading a zip of a stranger raises all of these; NotImplementedError is an unknown way of compression.
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         if isinstance(error, BillError):
             raise

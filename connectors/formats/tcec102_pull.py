@@ -16,6 +16,7 @@ Source: T/CEC 102.4-2016 (envelope, token, codes); see `tcec_envelope.py`.
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -177,7 +178,9 @@ class _Session:
 
     def __init__(self, config: TCec102PullConfig, client: SafeClient, now: datetime) -> None:
         self._config, self._client, self._now = config, client, now
-        self._seq = 0
+        # The standard's name of a message is a second and four digits. Two runs of one second that both began at one would
+        # give two messages one name; where they meet all the same, the second is refused and asked for again.
+        self._seq = secrets.randbelow(9999)
         self._token: str | None = None
         self._span: datetime | None = None
         self._pages: set[bytes] = set()

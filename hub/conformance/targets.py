@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from hub.participants import Platform
 from hub.sandbox.platforms.spec import Feed, Spec
+from hub.sandbox.specs import STAND_INS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ def benches_of_platform(specs: Mapping[str, Spec], name: str) -> list[Bench]:
 
 def bench_of_kind(specs: Mapping[str, Spec], kind: str) -> list[Bench]:
     """Return the first feed of the sandbox that uses a connector; none if no simulator speaks its format."""
-    return next(([bench] for bench in every_bench(specs) if bench.feed.connector == kind), [])
+    return next(([bench] for bench in [*every_bench(specs), *stand_ins()] if bench.feed.connector == kind), [])
 
 
 def benches_of_participant(specs: Mapping[str, Spec], platform: Platform) -> list[Bench]:
@@ -36,6 +37,13 @@ def benches_of_participant(specs: Mapping[str, Spec], platform: Platform) -> lis
         for bench in same or bench_of_kind(specs, kind):
             found.setdefault(f"{bench.spec.id}/{bench.feed.stream}", bench)
     return list(found.values())
+
+
+def stand_ins() -> Iterator[Bench]:
+    """Yield the feeds of formats that no platform of the sandbox speaks at present."""
+    for spec in STAND_INS:
+        for feed in spec.feeds:
+            yield Bench(spec=spec, feed=feed)
 
 
 def every_bench(specs: Mapping[str, Spec]) -> Iterator[Bench]:

@@ -1,6 +1,7 @@
 """The platforms of the town, one line each, in the order of `registers.PLATFORMS`. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hub.sandbox.platforms import (
     alipay,
@@ -14,6 +15,7 @@ from hub.sandbox.platforms import (
     harbin,
     hello_bike,
     kuaidian,
+    kuaidian_asked,
     luzhou,
     olympics,
     planet,
@@ -51,4 +53,7 @@ _SPECS = (
     baic.SPEC,
     olympics.SPEC,
 )
+STAND_INS = (replace(kuaidian.SPEC, feeds=(kuaidian_asked.ASKED,)),)
+"""Platforms of the town as they would be if they spoke another format: for the conformance suite, not for the town."""
+
 SPECS: Mapping[str, Spec] = {platform: {spec.id: spec for spec in _SPECS}[platform] for platform in PLATFORMS}

@@ -14,10 +14,10 @@ from hub.conformance.report import Verdict
 from hub.conformance.rig import Rig
 from hub.conformance.stage import Stage
 from hub.conformance.suite import check_feed
-from hub.conformance.targets import Bench, bench_of_kind, every_bench
+from hub.conformance.targets import Bench, bench_of_kind, every_bench, stand_ins
 from hub.sandbox.specs import SPECS
 
-BENCHES = list(every_bench(SPECS))
+BENCHES = [*every_bench(SPECS), *stand_ins()]
 FIRST = {bench.feed.connector: bench_of_kind(SPECS, bench.feed.connector)[0] for bench in BENCHES}
 OF_THE_FEED = ("CON-", "SET-", "LIFE-", "PUSH-0", "PUSH-1", "PULL-0", "PULL-1", "FILE-0")
 SHARDS = 3
@@ -30,7 +30,9 @@ def cases_for(bench: Bench, shard: int) -> list[Case[Rig]]:
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
-@pytest.mark.parametrize("bench", BENCHES, ids=lambda bench: f"{bench.spec.id}/{bench.feed.stream}")
+@pytest.mark.parametrize(
+    "bench", BENCHES, ids=lambda bench: f"{bench.spec.id}/{bench.feed.stream}/{bench.feed.connector}"
+)
 def test_a_feed_of_the_sandbox_conforms(stage: Stage, bench: Bench, shard: int) -> None:
     results = check_feed(stage, bench.spec, bench.feed, cases=cases_for(bench, shard))
     assert [(one.id, one.detail) for one in results if one.verdict is Verdict.FAILED] == []

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -113,11 +114,17 @@ def test_orders_are_handed_on_as_they_were_written(pull: Callable[..., TCec102Pu
     (page,) = pages_of(pull(peer))
     assert page.delivery.rows == (ORDER, ZERO)
     assert (page.delivery.stream, page.delivery.account) == ("charge_orders", None)
-    assert page.delivery.delivery_id == "MA5HUB001-20261006090000-0001"
+    assert re.fullmatch(r"MA5HUB001-20261006090000-(?!0000)[0-9]{4}", page.delivery.delivery_id)
     assert page.cursor["read_until"] == NOW.isoformat()
     assert json.loads(peer.asked[0].text) == {
         "StartTime": "2026-10-06 03:00:00", "EndTime": "2026-10-06 09:00:00", "PageNo": 1, "PageSize": 50,
     }  # fmt: skip
+
+
+def test_runs_of_one_second_do_not_begin_at_one_number(pull: Callable[..., TCec102Pull]) -> None:
+    """Two workers, or the two lanes: under one name the hub would refuse the second one's answer as a contradiction."""
+    names = {pages_of(pull(Peer(pages=[page_of(ORDER, ZERO)])))[0].delivery.delivery_id for _ in range(12)}
+    assert len(names) > 6  # twelve of 9,999 numbers: six that meet are beyond all chance
 
 
 def test_a_request_is_known_on_both_sides_by_its_time_stamp_and_seq(pull: Callable[..., TCec102Pull]) -> None:

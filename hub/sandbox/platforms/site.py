@@ -1,5 +1,6 @@
 """What every simulated platform is given, and the parts of its server that do not depend on its format. I/O: HTTP."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,7 +138,7 @@ class Front:
         return {"platform": self.site.platform, **self.book.statement(part)}
 
 
-class Voice:
+class Voice(ABC):
     """One feed of a platform: it serves routes on the front's server, or speaks to the hub, or both.
 
     `stream` is the feed's name in reports; a platform with one feed has the empty one.
@@ -152,9 +153,9 @@ class Voice:
         """Return what this feed has to tell in a part."""
         return self.site.rows(part, self.stream)
 
+    @abstractmethod
     async def deliver(self, part: int) -> Tally:
         """Tell the hub everything of one part, or let it be fetched. Doing it again tells the same again."""
-        raise NotImplementedError
 
 
 class Platform:
