@@ -102,6 +102,16 @@ _NOTE = re.compile(r"[(（].*[)）]\s*$")
 _BRACKETS = str.maketrans("（）", "()")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """Where the table of a bill begins and where its columns are. `width` is how many cells a whole row has at least."""
+
+    bill: Bill
+    columns: Mapping[str, int]
+    width: int
+    first_line: int
+
+
 class BillError(ValueError):
     """The file is no bill that can be read. `reason` is a stable code; `status` is that of the answer."""
 
@@ -144,7 +154,7 @@ class BillCsv(Connector):
             official=True,
             id_stability="stable",
             finality="revisable",
-            correction_mode="replace",
+            correction_mode="version",
             lateness_class="weeks",
             drops=("交易对方", "对方账号", "商品说明", "商品", "订单标题", "金额", "收/付款方式", "支付方式", "备注"),
         )
@@ -180,16 +190,16 @@ def parse_bill(data: bytes, config: BillConfig) -> Iterator[bytes | Unreadable]:
     if data.startswith(b"PK\x03\x04"):
         data = _unzipped(data, config.inflated_bytes)
     lines = _text(data).splitlines(keepends=True)
-    bill, header, start = _find_header(lines)
-    reader = csv.reader(io.StringIO("".join(lines[start:]), newline=""), strict=True)
+    table = _find_table(lines)
+    reader = csv.reader(io.StringIO("".join(lines[table.first_line :]), newline=""), strict=True)
     try:
-        table = [cells for cells in reader if any(cell.strip() for cell in cells)]
+        rows = [cells for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error:
         raise BillError("bill_table", "The table of the file is damaged.") from None
-    if len(table) > config.rows:
+    if len(rows) > config.rows:
         raise BillError("bill_too_many_rows", "The file has more rows than can be taken.", status=413)
-    for position, cells in enumerate(table):
-        yield _write_row(bill, header, cells, position)
+    for position, cells in enumerate(rows):
+        yield _write_row(table, cells, position)
 
 
 def _unzipped(data: bytes, most: int) -> bytes:
@@ -231,7 +241,7 @@ def _text(data: bytes) -> str:
     raise BillError("bill_encoding", "The file is neither UTF-8 nor GB18030 text: export it as CSV.", status=415)
 
 
-def _find_header(lines: Sequence[str]) -> tuple[Bill, dict[str, int], int]:
+def _find_table(lines: Sequence[str]) -> _Table:
     for number, line in enumerate(lines[:HEADER_LINES]):
         if len(line) > MAX_CELL_CHARS:
             continue
@@ -240,14 +250,21 @@ def _find_header(lines: Sequence[str]) -> tuple[Bill, dict[str, int], int]:
             needed = {bill.paid_at, *bill.texts, bill.side, bill.amount, bill.payment, bill.order}
             needed |= {name for name in (bill.kind, bill.status) if name is not None}
             if needed <= set(names):
-                return bill, {name: names.index(name) for name in needed}, number + 1
+                return _Table(
+                    bill=bill,
+                    columns={name: names.index(name) for name in needed},
+                    width=max(place for place, name in enumerate(names, start=1) if name),
+                    first_line=number + 1,
+                )
     raise BillError("bill_unknown", "The file has no table of a bill that is known here.", status=415)
 
 
-def _write_row(bill: Bill, header: Mapping[str, int], cells: Sequence[str], position: int) -> bytes | Unreadable:
-    if len(cells) <= max(header.values()) or max(map(len, cells)) > MAX_CELL_CHARS:
+def _write_row(table: _Table, cells: Sequence[str], position: int) -> bytes | Unreadable:
+    # Every named column is asked for, also those that are not read: a file that was cut ends in half a number, and half
+    # an order number looks like a whole one until the cell after it is missing.
+    if len(cells) < table.width or max(map(len, cells)) > MAX_CELL_CHARS:
         return Unreadable(position=position, reason="field_count", detail="The row does not have the table's fields.")
-    told = {name: cells[index].strip() for name, index in header.items()}
+    bill, told = table.bill, {name: cells[place].strip() for name, place in table.columns.items()}
     amount, status = told[bill.amount].translate(_BRACKETS), told[bill.status] if bill.status else ""
     if not _AMOUNT.fullmatch(_NOTE.sub("", amount)):
         return Unreadable(position=position, reason="amount", detail="The row's amount is not written as one.")

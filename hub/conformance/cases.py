@@ -22,6 +22,7 @@ class Group(StrEnum):
     DEVICE = "device"  # messages that come in, and the platform that is asked about them
     PULL = "pull"  # pages that are asked for
     FILE = "file"  # drops that are read
+    UPLOAD = "upload"  # files that people bring
     LIFE = "life"  # the rows' way through mapping and record store
     LIVE = "live"  # a participant's own endpoint
 
@@ -83,6 +84,15 @@ class CaseList(Generic[Subject]):
 
 def is_receiver(told: Description) -> bool:
     return told.transport in (Transport.PUSH, Transport.DEVICE, Transport.UPLOAD)
+
+
+def is_pushed(told: Description) -> bool:
+    """Whether a platform speaks: then somebody vouches for the message. A file that a person brings anybody can edit."""
+    return told.transport in (Transport.PUSH, Transport.DEVICE)
+
+
+def is_upload(told: Description) -> bool:
+    return told.transport is Transport.UPLOAD
 
 
 def is_device(told: Description) -> bool:

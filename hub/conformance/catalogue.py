@@ -10,6 +10,8 @@ from hub.conformance.cases import Case, CaseList
 from hub.conformance.groups import (
     acknowledging,
     asking,
+    bringing,
+    bringing_again,
     contract,
     devices,
     dropping,
@@ -31,6 +33,7 @@ _LISTS: Iterable[CaseList[Rig]] = (
     tampering.CASES,
     malformed.CASES,
     devices.CASES,
+    bringing.CASES,
     asking.CASES,
     pulling.CASES,
     pulling_faults.CASES,
@@ -38,6 +41,7 @@ _LISTS: Iterable[CaseList[Rig]] = (
     drops_resigned.CASES,
     living.CASES,
     living_on.CASES,
+    bringing_again.CASES,
 )
 CASES: tuple[Case[Rig], ...] = tuple(chain.from_iterable(_LISTS))
 

@@ -5,10 +5,9 @@ cases: an exception that is none of the contract's, a reply that gives something
 """
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,10 @@ from connectors.registry import build
 from hub.conformance.cases import NotApplicable, Violation, require
 from hub.conformance.document import Build, Settings, make_document
 from hub.conformance.inspection import inspect_error, inspect_reply, inspect_text, private_values
+from hub.conformance.observed import Reading, Taken
 from hub.conformance.stage import Stage
 from hub.conformance.world import SEED, ChosenReports, Edit, choose_rows, stream_of, town_reports
-from hub.sandbox.config import secrets_of
+from hub.sandbox.config import secrets_for
 from hub.sandbox.platforms.auth_server import SCOPES
 from hub.sandbox.platforms.faults import Faults
 from hub.sandbox.platforms.site import Front, Site, Tally, Voice
@@ -50,38 +50,6 @@ FALSE_TOKEN = "not-a-token-that-anybody-gave-out"  # noqa: S105 - that is its po
 MOST_PAGES = 1000
 _LOOKED_AT = 60
 _PAGES = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """A message that a simulator has really posted, and what the connector made of it."""
-
-    request: Inbound = field(repr=False)
-    at: datetime
-    answer: Delivery | Reply | ConnectorError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One run of a fetcher."""
-
-    pages: tuple[Page, ...]
-    error: ConnectorError | None
-    start: Cursor | None
-
-    @property
-    def rows(self) -> list[bytes]:
-        return [row for page in self.pages for row in page.delivery.rows]
-
-    @property
-    def cursor(self) -> Cursor | None:
-        """Where the next run begins: behind the last page that was committed."""
-        return again(self.pages[-1].cursor) if self.pages else self.start
-
-
-def again(cursor: Cursor) -> Cursor:
-    """Return a cursor as the database gives it back."""
-    return Cursor(json.loads(json.dumps(cursor)))
 
 
 class Rig:
@@ -215,7 +183,7 @@ class Rig:
         """Bring everything of all parts, part by part, whichever way the transport goes."""
         if isinstance(self.connector, Receiver):
             self.deliver()
-            return [one.answer for one in self.messages() if isinstance(one.answer, Delivery)]
+            return [delivery for one in self.messages() if (delivery := one.delivery) is not None]
         found: list[Delivery] = []
         cursor: Cursor | None = None
         for part in range(1, self.town.parts + 1):
@@ -339,11 +307,11 @@ class Rig:
 
     # How it is made.
 
-    def _take(self, request: Inbound) -> Reply:
+    def _take(self, request: Inbound, bringer: str | None) -> Reply:
         at = self.now
         try:
             answer = self.receive(request)
-            self.taken.append(Taken(request=request, at=at, answer=answer))
+            self.taken.append(Taken(request=request, at=at, answer=answer, bringer=bringer))
             if isinstance(answer, Delivery):
                 return self.acknowledge(answer, Outcome(accepted=len(answer.rows), quarantined=len(answer.unreadable)))
         except Violation as violation:
@@ -360,7 +328,7 @@ class Rig:
             hub_url=self.stage.hub_url,
             reports=ChosenReports(self.town, self.told),
             clock=lambda: self.now,
-            secrets=secrets_of(SEED)[self.spec.id],
+            secrets=secrets_for(self.spec, SEED),
             drop_dir=self.folder / "drop",
         )
 

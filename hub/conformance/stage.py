@@ -1,4 +1,4 @@
-"""Two servers on the loopback, for as long as a check lasts: where the platform stands, and the hub's door. I/O: network.
+"""Two servers on the loopback, for as long as a check lasts: where the platform stands, and the hub's doors. I/O: network.
 
 What is behind them is changed from case to case; starting a server for each would take most of the time.
 """
@@ -21,13 +21,17 @@ from hub.conformance.wire import Wire
 
 _HOST = "127.0.0.1"
 _STARTS_WITHIN_S, _STOPS_WITHIN_S = 30.0, 10.0
-_DOOR = "/in/"
+_DOOR, _UPLOADS = "/in/", "/v1/uploads/"
 
-Take = Callable[[Inbound], Reply]
+Take = Callable[[Inbound, str | None], Reply]
+"""Takes a request, and the account of the person who brings it where a person does."""
 
 
 class Door:
-    """The hub's door for platforms that push, with a connector behind it and no hub."""
+    """The hub's doors for platforms that push and for people who bring files, with a connector behind and no hub.
+
+    A person who brings a file is known by the bearer that their app shows. No token is given out here: it is the account.
+    """
 
     def __init__(self) -> None:
         self.take: Take | None = None
@@ -36,20 +40,29 @@ class Door:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        body = await request.body()
-        _, _, rest = request.url.path.removeprefix(_DOOR).partition("/")
-        inbound = Inbound(
-            method=request.method,
-            path="/" + rest,
-            query=dict(request.query_params),
-            headers={name.lower(): value for name, value in request.headers.items()},
-            body=body,
-        )
-        if self.take is None or not request.url.path.startswith(_DOOR):
+        body, path = await request.body(), request.url.path
+        if self.take is None or not path.startswith((_DOOR, _UPLOADS)):
             await Response(status_code=404)(scope, receive, send)
             return
-        reply = await run_in_threadpool(self.take, inbound)
+        if path.startswith(_UPLOADS):
+            # What the connector is given is the file and nothing of the request around it.
+            inbound = Inbound(method=request.method, path="/", body=body)
+            bringer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        else:
+            inbound, bringer = _inbound(request, body), None
+        reply = await run_in_threadpool(self.take, inbound, bringer)
         await Response(reply.body, status_code=reply.status, headers=dict(reply.headers))(scope, receive, send)
+
+
+def _inbound(request: Request, body: bytes) -> Inbound:
+    _, _, rest = request.url.path.removeprefix(_DOOR).partition("/")
+    return Inbound(
+        method=request.method,
+        path="/" + rest,
+        query=dict(request.query_params),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=body,
+    )
 
 
 class Stage:

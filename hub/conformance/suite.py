@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -23,6 +23,7 @@ from hub.conformance.report import Result, Verdict
 from hub.conformance.rig import Rig
 from hub.conformance.stage import Stage
 from hub.sandbox.platforms.spec import Feed, Spec
+from hub.warm_up import warm_up
 
 TIME_LIMIT_S = 60.0
 _ENDS_WITHIN_S = 10.0
@@ -61,6 +62,7 @@ def check_feed(
         if described is None:
             tell(broken)
             return [broken]
+        _compile()
         for case in CASES if cases is None else cases:
             if not case.applies(described):
                 continue
@@ -122,6 +124,12 @@ def run_case(
         subject=subject,
         detail=detail,
     )
+
+
+@cache
+def _compile() -> None:
+    """Compile the loops over rows first: where nobody has yet, it takes as long as a case may, and is no connector's fault."""
+    warm_up()
 
 
 class _EndedError(BaseException):

@@ -6,6 +6,7 @@ from functools import cache
 
 from hub.sandbox.platforms.spec import Feed, Spec
 from hub.sandbox.reports import Report, Reports
+from hub.sandbox.specs import STAND_IN_TELLERS
 from hub.sandbox.town import Town
 
 SEED, PEOPLE = 7, 60
@@ -28,6 +29,14 @@ class ChosenReports(Reports):
     def __init__(self, town: Town, rows: Sequence[Report]) -> None:
         self.town, self.rows = town, tuple(rows)
 
+    def told_by(self, platform: str, part: int | None = None, stream: str | None = None) -> tuple[Report, ...]:
+        """Return a platform's rows, also of one that is not in the town."""
+        return tuple(
+            row
+            for row in self.rows
+            if row.platform == platform and part in (None, row.part) and stream in (None, row.stream)
+        )
+
 
 def stream_of(spec: Spec, feed: Feed) -> str:
     """Return the stream that the feed's reports carry: that of a platform's first feed is empty."""
@@ -36,8 +45,7 @@ def stream_of(spec: Spec, feed: Feed) -> str:
 
 def choose_rows(spec: Spec, feed: Feed, source: Reports | None = None) -> tuple[Report, ...]:
     """Return the rows of the accounts that show the most: corrections, late rows, troubles, and many of them."""
-    source = source or town_reports()
-    told = source.told_by(spec.id, stream=stream_of(spec, feed))
+    told = _told_by(spec, feed, source or town_reports())
     by_account: dict[str, list[Report]] = defaultdict(list)
     for row in told:
         by_account[row.account].append(row)
@@ -53,6 +61,20 @@ def choose_rows(spec: Spec, feed: Feed, source: Reports | None = None) -> tuple[
         chosen.append(best)
         shown |= _shows(by_account[best])
     return tuple(row for row in told if row.account in chosen)
+
+
+def _told_by(spec: Spec, feed: Feed, source: Reports) -> tuple[Report, ...]:
+    """Return what a feed's platform tells; one that stands in for a format is no teller of the town."""
+    if spec.id in STAND_IN_TELLERS:
+        return _told_by_stand_in(spec.id, source.town)
+    return source.told_by(spec.id, stream=stream_of(spec, feed))
+
+
+@cache
+def _told_by_stand_in(platform: str, town: Town) -> tuple[Report, ...]:
+    """Return what a whole town tells of a stand-in; made once, because every case asks for it."""
+    told = [row for person in town.people for row in STAND_IN_TELLERS[platform](town, person)]
+    return tuple(sorted(told, key=lambda row: (row.delivered_at, row.source_id, row.version)))
 
 
 def _shows(rows: Sequence[Report]) -> set[object]:

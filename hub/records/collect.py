@@ -13,7 +13,7 @@ from enum import StrEnum
 import polars as pl
 from sqlalchemy.orm import Session
 
-from connectors.base import Delivery, Outcome
+from connectors.base import Delivery, Outcome, Transport
 from consent.guard import Permit, permit
 from consent.keyring import KeyPurpose, KeyRing
 from consent.links import account_keys, owners
@@ -29,7 +29,7 @@ from hub.records.intake import CorrectionMode, Intake, sort_rows
 from hub.records.naming import SPENT, load_naming, name_records, name_rows
 from hub.records.quarantine import quarantine_place
 from hub.records.reading import SET_ASIDE_SCHEMA, Read, read_deliveries, without_permission
-from hub.records.store import Shelf, append_quarantined, append_records, load_known, mark_dirty
+from hub.records.store import Shelf, append_quarantined, append_records, load_known, load_subjects, mark_dirty
 from hub.records.tables import Batch
 from mappings import load_mapping
 from standards.methodology import load_methodology
@@ -44,6 +44,7 @@ class Origin(StrEnum):
     FETCHED = "fetched"  # the hub asked
     REPLAYED = "replayed"  # set aside before, and translated now
     RESTATED = "restated"  # taken before, and valued now by another version of the methodology
+    RELEASED = "released"  # taken and held before, and released by a reviewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ def collect(
     if load_mapping(feed.mapping).corroborates:
         return _confirm(session, hub, shelf, deliveries, read, origin=origin, now=now)
     naming = load_naming(session, hub.ring)
-    named = name_records(session, naming, platform_id, stream, read.records)
+    named = name_records(session, naming, platform_id, stream, _own_ids(feed, read.records))
     owned = find_owners(session, hub.ring, platform_id, named.records)
     allowed = _ask(session, owned, platform_id, now)
     mine = owned.filter(pl.col("row").is_in(allowed.allowed["row"].implode()))
@@ -101,6 +102,13 @@ def collect(
     added = append_quarantined(session, _sealed(hub.ring, platform_id, _in_batches(aside, numbers)), shelf, now)
     _store(session, hub, allowed, shelf, intake, numbers, now)
     return [_kept(session, batch, added[batch.batch_id], origin) for batch in batches]
+
+
+def _own_ids(feed: Feed, records: pl.DataFrame) -> pl.DataFrame:
+    """Name what a person brings within the person's account: whoever knows the number of a payment may write a bill with it."""
+    if feed.connector.describe().transport is not Transport.UPLOAD:
+        return records
+    return records.with_columns(source_id=pl.concat_str("account", "source_id", separator="\x1f"))
 
 
 def _confirm(
@@ -241,4 +249,6 @@ def _store(
     numbered = Intake(fresh=fresh, replayed=intake.replayed, conflicting=intake.conflicting, standing=intake.standing)
     vault = load_vault(session, hub.ring, fresh["subject_id"].unique().to_list())
     append_records(session, allowed, vault, shelf, numbered, methodology=methodology.version, received_at=now)
-    mark_dirty(session, fresh["subject_id"])
+    # A newer version can say that the act was somebody else's: who had it before has to be decided anew as well.
+    before = load_subjects(session, intake.standing["standing_id"].to_list())
+    mark_dirty(session, pl.concat([fresh["subject_id"], before]))

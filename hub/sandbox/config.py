@@ -34,15 +34,17 @@ def origin_of(platform: str, base_port: int) -> str:
 
 def secrets_of(seed: int) -> dict[str, dict[str, str]]:
     """Return what each platform and the hub have agreed, and each platform's own keys (`seal_key`, `signing_key`)."""
+    return {spec.id: secrets_for(spec, seed) for spec in SPECS.values()}
+
+
+def secrets_for(spec: Spec, seed: int) -> dict[str, str]:
+    """Return what one platform and the hub have agreed, also of a platform that is not in the town."""
     secret = partial(town_secret, seed)
     return {
-        spec.id: {
-            "seal_key": secret(f"{spec.id}/seal").hex(),
-            "client_id": f"tanlian-at-{spec.id}",
-            "client_secret": secret(f"{spec.id}/client").hex()[:48],
-            **spec.agreed(secret),
-        }
-        for spec in SPECS.values()
+        "seal_key": secret(f"{spec.id}/seal").hex(),
+        "client_id": f"tanlian-at-{spec.id}",
+        "client_secret": secret(f"{spec.id}/client").hex()[:48],
+        **spec.agreed(secret),
     }
 
 

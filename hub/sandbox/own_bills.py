@@ -14,7 +14,9 @@ from hub.sandbox.town import Town
 OWN_BILLS = "own-bills"
 _MERCHANTS = {acts.BIKE: "哈啰单车", acts.METRO: "地铁", acts.CHARGE: "快电"}
 _EVERY = 4  # so many people, one brings a bill
-_HEADER = "交易时间,交易分类,交易对方,对方账号,商品说明,收/支,金额,收/付款方式,交易状态,交易订单号,商家订单号,备注,"
+ALIPAY_HEADER = (
+    "交易时间,交易分类,交易对方,对方账号,商品说明,收/支,金额,收/付款方式,交易状态,交易订单号,商家订单号,备注,"
+)
 
 
 def participant() -> dict[str, Any]:
@@ -33,8 +35,14 @@ def brings_bills(person: Person) -> bool:
 
 def bill_of(town: Town, person: Person) -> bytes:
     """Return the month's export: GB18030, a preamble, padded numbers."""
-    preamble = ["------------------------", "导出信息：", f"姓名：{person.username}", *[""] * 18]
-    return "".join(f"{line}\r\n" for line in (*preamble, _HEADER, *_rows(town, person))).encode("gb18030")
+    lines = (*alipay_preamble(person.username), ALIPAY_HEADER, *_rows(town, person))
+    return "".join(f"{line}\r\n" for line in lines).encode("gb18030")
+
+
+def alipay_preamble(*about: str) -> list[str]:
+    """Return the 21 lines before the table: the name of whoever exports it, and what else is said of them."""
+    told = ["------------------------", "导出信息：", f"姓名：{about[0]}", *about[1:]]
+    return [*told, *[""] * (21 - len(told))]
 
 
 def _rows(town: Town, person: Person) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """The platforms of the town, one line each, in the order of `registers.PLATFORMS`. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from hub.sandbox.own_bills import OWN_BILLS
+from hub.sandbox.people import Person
 from hub.sandbox.platforms import (
     alipay,
     baic,
@@ -18,6 +20,7 @@ from hub.sandbox.platforms import (
     kuaidian_asked,
     luzhou,
     olympics,
+    own_bills,
     planet,
     puhui,
     shanxi,
@@ -29,6 +32,9 @@ from hub.sandbox.platforms import (
 )
 from hub.sandbox.platforms.spec import Spec
 from hub.sandbox.registers import PLATFORMS
+from hub.sandbox.telling.own_bills import tell_own_bills
+from hub.sandbox.telling.report import Report
+from hub.sandbox.town import Town
 
 _SPECS = (
     beijing.SPEC,
@@ -53,7 +59,13 @@ _SPECS = (
     baic.SPEC,
     olympics.SPEC,
 )
-STAND_INS = (replace(kuaidian.SPEC, feeds=(kuaidian_asked.ASKED,)),)
-"""Platforms of the town as they would be if they spoke another format: for the conformance suite, not for the town."""
+STAND_INS = (replace(kuaidian.SPEC, feeds=(kuaidian_asked.ASKED,)), own_bills.SPEC)
+"""What speaks a format that no platform of the town speaks: for the conformance suite, not for the town.
+
+A platform of the town as it would be in another format, or people who bring files, behind whom there is no platform.
+"""
+
+STAND_IN_TELLERS: Mapping[str, Callable[[Town, Person], list[Report]]] = {OWN_BILLS: tell_own_bills}
+"""What is told where a stand-in is no platform of the town."""
 
 SPECS: Mapping[str, Spec] = {platform: {spec.id: spec for spec in _SPECS}[platform] for platform in PLATFORMS}

@@ -31,6 +31,12 @@ def test_a_platform_of_the_sandbox_is_checked_with_all_its_feeds(bare: Terminal)
     assert document["score"] == f"{document['passed']}/{document['passed']}"
 
 
+def test_a_format_that_no_platform_of_the_sandbox_speaks_is_checked_on_its_stand_in(bare: Terminal) -> None:
+    document = bare("connectors", "check", "bill_csv", "--sandbox", "--only", "contract", "--json").json
+    assert (document["ok"], document["failed"]) == (True, 0)
+    assert {case["subject"] for case in document["cases"]} == {"own-bills/payments (bill_csv)"}
+
+
 @pytest.mark.parametrize("name", ["report.md", "report.json"])
 def test_a_report_is_written(bare: Terminal, tmp_path: Path, name: str) -> None:
     assert bare("connectors", "check", "file_drop", "--only", "contract", "--report", tmp_path / name).code == 0

@@ -9,6 +9,7 @@ from tests_support.hostile_connectors import (
     Boaster,
     Circler,
     Disguise,
+    Gullible,
     Hurrier,
     Opener,
     Picker,
@@ -64,6 +65,12 @@ CAUGHT = [
         "FILE-28": "signature of nobody", "FILE-31": "missing", "FILE-34": "link", "FILE-60": "another platform",
         "FILE-64": "follow", "FILE-66": "future", "FILE-69": "too many",
     }),
+    Caught(Gullible, "bill_csv", {
+        "PUSH-14": "names a person", "PUSH-34": "GET", "UPL-01": "whose the file is",
+        "UPL-02": "decides about its rows", "UPL-03": "first-hand", "UPL-10": "other rows", "UPL-11": "other rows",
+        "UPL-20": "cut", "UPL-21": "was there", "UPL-30": "as if it were taken", "UPL-33": "as if it were taken",
+        "UPL-36": "as if it were taken",
+    }),
 ]  # fmt: skip
 
 
@@ -78,7 +85,7 @@ def test_a_hostile_connector_is_caught(stage: Stage, caught: Caught) -> None:
     ), told
 
 
-@pytest.mark.parametrize("kind", ["signed_push", "cursor_pull", "file_drop"])
+@pytest.mark.parametrize("kind", ["signed_push", "cursor_pull", "file_drop", "bill_csv"])
 def test_what_catches_them_lets_the_real_one_pass(stage: Stage, kind: str) -> None:
     bench = bench_of_kind(SPECS, kind)[0]
     wanted = {case for caught in CAUGHT if caught.kind == kind for case in caught.by}

@@ -27,6 +27,7 @@ TOPICS = {
     "skew": ("PUSH-31", "PUSH-33", "LIFE-22", "LIFE-23", "FILE-66"),
     "limits of the platform": ("PULL-20", "PULL-21", "PULL-60", "PULL-61"),
     "loops": ("PULL-63", "PULL-64", "PULL-65"),
+    "what people bring": ("UPL-03", "UPL-20", "UPL-50", "UPL-51", "UPL-52", "UPL-53"),
     "signatures": ("PUSH-28", "FILE-26", "PULL-67"),
 }
 

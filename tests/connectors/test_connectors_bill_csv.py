@@ -191,6 +191,20 @@ def test_a_row_that_cannot_be_read_keeps_its_place() -> None:
     assert [(row.position, row.reason) for row in delivery.unreadable] == [(3, "field_count"), (4, "amount")]
 
 
+@pytest.mark.parametrize("text", [ALIPAY, WECHAT, MEITUAN, JD], ids=[bill.name for bill in BILLS])
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_a_file_that_was_cut_brings_no_half_number(text: str, encoding: str) -> None:
+    whole = receive(text.encode(encoding))
+    assert isinstance(whole, Delivery)
+    body, last = text.encode(encoding), 0
+    for end in range(len(body) - 300, len(body)):
+        answer = receive(body[:end])
+        if isinstance(answer, Delivery):
+            assert set(answer.rows) <= set(whole.rows)
+            last = len(answer.rows)
+    assert last == len(whole.rows)  # only the end of the last line was missing
+
+
 def test_a_text_that_names_two_merchants_names_none() -> None:
     text = JD.replace("特来电,充电订单,20", "特来电,星星充电 充电订单,20")
     assert rows_in(text.encode())[1]["merchant"] is None

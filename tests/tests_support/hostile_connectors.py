@@ -6,6 +6,7 @@ They are chosen instead of the real ones by giving `building(...)` to the suite.
 import hashlib
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -191,6 +192,30 @@ class Opener(Disguise):
                     rows = tuple(file.read_bytes().splitlines())
                     delivery = Delivery(delivery_id=folder.name, stream=self.stream, rows=rows, digest=bytes(32))
                     yield Page(delivery=delivery, cursor=Cursor(done=done))
+
+
+class Gullible(Disguise):
+    """Believes a file: that it is text, whose it says it is, that it is whole, and that its rows are first-hand."""
+
+    def describe(self) -> Description:
+        return replace(self.real.describe(), role="operator")  # type: ignore[no-any-return]
+
+    def receive(self, request: Inbound, *, now: datetime) -> Delivery | Reply:
+        text = request.body.decode("gb18030", "replace")
+        named = re.search(r"own-[0-9a-f]{20}|somebody-else", text)
+        account = named.group() if named else "nobody"
+        rows = tuple(
+            json.dumps(
+                {"bill": "alipay", "paid_at": cells[0], "payment": cells[9].strip()}, ensure_ascii=False
+            ).encode()
+            for cells in (line.split(",") for line in text.splitlines())
+            if len(cells) > 9
+        )
+        digest = hashlib.sha256(account.encode()).digest()
+        return Delivery(delivery_id=account, stream=self.stream, rows=rows, digest=digest, account=account)
+
+    def acknowledge(self, delivery: Delivery, outcome: Outcome) -> Reply:
+        return self.real.acknowledge(delivery, outcome)  # type: ignore[no-any-return]
 
 
 def building(vice: type[Disguise]) -> Callable[[str, Settings, Settings], Receiver | Fetcher]:

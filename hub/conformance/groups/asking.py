@@ -7,7 +7,8 @@ from hub.conformance.cases import CaseList, Group, NotApplicable, is_pull, is_pu
 from hub.conformance.groups.misdeeds import MISDEEDS, Spoil
 from hub.conformance.groups.reading import healthy, require_nothing_lost
 from hub.conformance.inspection import MARK
-from hub.conformance.rig import FALSE_TOKEN, Reading, Rig
+from hub.conformance.observed import Reading
+from hub.conformance.rig import FALSE_TOKEN, Rig
 from hub.conformance.wire import Answered, Asked, Misdeed
 
 CASES: CaseList[Rig] = CaseList(Group.PULL, is_pull)

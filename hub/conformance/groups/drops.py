@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from connectors.base import ConnectorError, SetAside
 from hub.conformance.cases import NotApplicable, require
 from hub.conformance.groups.reading import require_nothing_lost, require_only_rows_of
-from hub.conformance.rig import Reading, Rig
+from hub.conformance.observed import Reading
+from hub.conformance.rig import Rig
 
 READY, MANIFEST, SIGNATURE = ".ok", "manifest.json", "manifest.sig"
 Manifest = dict[str, Any]

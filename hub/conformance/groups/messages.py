@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from connectors.base import Delivery, Inbound, Outcome, Reply
 from hub.conformance.cases import NotApplicable, Violation, require
-from hub.conformance.rig import Rig, Taken, mutated
+from hub.conformance.observed import Taken
+from hub.conformance.rig import Rig, mutated
 from hub.sandbox.platforms.faults import Fault
 
 # Every client sends these; no format makes them part of a message.

@@ -11,7 +11,8 @@ from hub.conformance.groups.reading import (
     require_only_rows_of,
     several_pages,
 )
-from hub.conformance.rig import Rig, again
+from hub.conformance.observed import again
+from hub.conformance.rig import Rig
 from hub.sandbox.platforms.faults import Fault
 
 CASES: CaseList[Rig] = CaseList(Group.PULL, is_fetcher)

@@ -9,7 +9,8 @@ from connectors.net.checked_network import within
 from hub.conformance.cases import CaseList, Group, NotApplicable, is_pull, require
 from hub.conformance.groups.misdeeds import FLOOD_BYTES, MISDEEDS, Spoil
 from hub.conformance.groups.reading import healthy, require_nothing_lost, require_only_rows_of, several_pages
-from hub.conformance.rig import Reading, Rig
+from hub.conformance.observed import Reading
+from hub.conformance.rig import Rig
 from hub.conformance.wire import MOST_REQUESTS, Answered, Asked
 from hub.sandbox.platforms.faults import Fault
 

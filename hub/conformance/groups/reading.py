@@ -2,7 +2,8 @@
 
 from connectors.base import Cursor
 from hub.conformance.cases import NotApplicable, require
-from hub.conformance.rig import Reading, Rig, again
+from hub.conformance.observed import Reading, again
+from hub.conformance.rig import Rig
 
 
 def healthy(rig: Rig) -> Reading:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from connectors.base import Delivery
-from hub.conformance.cases import CaseList, Group, NotApplicable, is_receiver, require
+from hub.conformance.cases import CaseList, Group, NotApplicable, is_pushed, is_receiver, require
 from hub.conformance.groups.messages import (
     armed,
     changed_digits,
@@ -18,7 +18,8 @@ from hub.conformance.groups.messages import (
     require_untaken,
     with_header,
 )
-from hub.conformance.rig import Rig, Taken, mutated
+from hub.conformance.observed import Taken
+from hub.conformance.rig import Rig, mutated
 from hub.sandbox.platforms.faults import Fault
 
 CASES: CaseList[Rig] = CaseList(Group.PUSH, is_receiver)
@@ -26,7 +27,7 @@ _case = CASES.case
 _FAR = (timedelta(hours=1), timedelta(days=1), timedelta(days=366))
 
 
-@_case("PUSH-20", "A body that was changed anywhere brings no other row")
+@_case("PUSH-20", "A body that was changed anywhere brings no other row", applies=is_pushed)
 def notices_a_changed_body(rig: Rig) -> None:
     taken = genuine(rig)[0]
     body = taken.request.body
@@ -44,7 +45,7 @@ def notices_a_changed_figure(rig: Rig) -> None:
         require_refused(rig, mutated(taken.request, body=body), taken, "A message with a changed figure")
 
 
-@_case("PUSH-22", "A body that was cut brings no other row")
+@_case("PUSH-22", "A body that was cut brings no other row", applies=is_pushed)
 def notices_a_cut_body(rig: Rig) -> None:
     taken = genuine(rig)[0]
     body = taken.request.body
@@ -52,7 +53,7 @@ def notices_a_cut_body(rig: Rig) -> None:
         require_untaken(rig, mutated(taken.request, body=body[:end]), taken, "A message that was cut")
 
 
-@_case("PUSH-23", "What is added to a body brings no other row")
+@_case("PUSH-23", "What is added to a body brings no other row", applies=is_pushed)
 def notices_additions(rig: Rig) -> None:
     taken = genuine(rig)[0]
     body = taken.request.body
