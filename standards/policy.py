@@ -12,11 +12,14 @@ from types import MappingProxyType
 
 from standards.behaviours import load_behaviours
 from standards.datafile import DATA, DataError, Row, load_head, load_rows, load_table
+from standards.plausibility import SECTIONS, DoubtRules, parse_doubts
 from standards.schema import Role
 
 KINDS = frozenset({"displaced", "contains", "total", "once", "shared"})
 ROLES = frozenset(str(role) for role in Role)
-TABLES = frozenset(
+NEVER_PERMILLE, HALF_PERMILLE = 1000, 500
+CURRENT_POLICY = "clearing-2026.2"
+TABLES = SECTIONS | frozenset(
     {"keys", "learning", "match", "family", "day_acts", "exclusivity", "overlap", "plausibility", "plausible"}
 )
 
@@ -37,6 +40,9 @@ class LearningRules:
 
     min_votes: int
     miscoded_permille: int
+    rarely_permille: int
+    own_permille: int
+    odd_permille: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +57,16 @@ class MatchRules:
     longest_s: int
     component: int
     key_conflict: int
+    key_doubt: int
+    """In place of `key_conflict` where a platform is known to give now and then a number of its own."""
     time_s: tuple[int, ...]
     time_points: tuple[int, ...]
     quantity_permille: tuple[int, ...]
     quantity_points: tuple[int, ...]
     duration_permille: tuple[int, ...]
     duration_points: tuple[int, ...]
+    lag_points: tuple[int, ...]
+    """For a begin told by one platform and an end told by another: at once, and after the family's usual time."""
     behaviour_points: int
     mixing_roles: tuple[str, ...]
     """Roles that cannot tell the behaviours of a family apart, until keys show otherwise."""
@@ -70,6 +80,8 @@ class FamilyRules:
     ends: frozenset[str]
     """Roles whose single moment is taken as the end of the act until keys show otherwise."""
     window_s: int
+    usual_s: int
+    """How long an act usually lasts at most; 0 if a begin and an end are never taken for one act."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +98,17 @@ class OverlapRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plausible:
-    """The most that one act of a behaviour can be, in its unit; None means no limit."""
+    """The most that one act of a behaviour, and one person's day of it, can be, in its unit; None means no limit."""
 
     behaviour: str
     max_quantity: int | None
     max_per_hour: int | None
     max_day_quantity: int | None
+    """Of a record of a whole day."""
+    max_day_total: int | None
+    """Of a day's acts together; records of whole days are not in it."""
+    max_day_acts: int | None
+    """Acts of a day; None means the policy's `max_day_acts`."""
 
 
 # Compared by identity: one object per version, so that tables derived from it can be kept.
@@ -115,10 +132,11 @@ class ClearingPolicy:
     overlaps: tuple[OverlapRule, ...]
     plausible: Mapping[str, Plausible]
     max_day_acts: int
+    doubts: DoubtRules
 
 
 @cache
-def load_policy(version: str = "clearing-2026.1") -> ClearingPolicy:
+def load_policy(version: str = CURRENT_POLICY) -> ClearingPolicy:
     """Return the policy of this version.
 
     Raises:
@@ -156,6 +174,7 @@ def parse_policy(file: Path) -> ClearingPolicy:
         overlaps=_overlaps(file),
         plausible=_plausible(file),
         max_day_acts=plausibility.whole("max_day_acts", minimum=1),
+        doubts=parse_doubts(file),
     )
     for row in (head, day_acts, exclusivity, plausibility):
         row.finish()
@@ -178,7 +197,11 @@ def _keys(row: Row) -> KeyRules:
 
 def _learning(row: Row) -> LearningRules:
     rules = LearningRules(
-        min_votes=row.whole("min_votes", minimum=1), miscoded_permille=row.whole("miscoded_permille", minimum=0)
+        min_votes=row.whole("min_votes", minimum=1),
+        miscoded_permille=row.whole("miscoded_permille", minimum=0),
+        rarely_permille=row.whole("rarely_permille", default=HALF_PERMILLE, minimum=0),
+        own_permille=row.whole("own_permille", default=NEVER_PERMILLE, minimum=0),
+        odd_permille=row.whole("odd_permille", default=NEVER_PERMILLE, minimum=0),
     )
     row.finish()
     return rules
@@ -194,12 +217,14 @@ def _match(row: Row) -> MatchRules:
         longest_s=row.whole("longest_s", minimum=1),
         component=row.whole("component", minimum=1),
         key_conflict=row.whole("key_conflict"),
+        key_doubt=row.whole("key_doubt", default=0),
         time_s=row.wholes("time_s"),
         time_points=row.wholes("time_points"),
         quantity_permille=row.wholes("quantity_permille"),
         quantity_points=row.wholes("quantity_points"),
         duration_permille=row.wholes("duration_permille"),
         duration_points=row.wholes("duration_points"),
+        lag_points=row.wholes("lag_points") if "lag_points" in row.values else (0, 0),
         behaviour_points=row.whole("behaviour_points"),
         mixing_roles=row.texts("mixing_roles", allowed=ROLES),
     )
@@ -216,10 +241,16 @@ def _families(file: Path, window_s: int) -> Mapping[str, FamilyRules]:
             raise row.error(f"second rules for family {name}")
         ends = frozenset(row.texts("ends", allowed=ROLES))
         families[name] = FamilyRules(
-            family=name, ends=ends, window_s=row.whole("window_s", default=window_s, minimum=0)
+            family=name,
+            ends=ends,
+            window_s=row.whole("window_s", default=window_s, minimum=0),
+            usual_s=row.whole("usual_s", default=0, minimum=0),
         )
         row.finish()
-    rest = {name: FamilyRules(family=name, ends=frozenset(), window_s=window_s) for name in known - families.keys()}
+    rest = {
+        name: FamilyRules(family=name, ends=frozenset(), window_s=window_s, usual_s=0)
+        for name in known - families.keys()
+    }
     return MappingProxyType(families | rest)
 
 
@@ -253,6 +284,8 @@ def _plausible(file: Path) -> Mapping[str, Plausible]:
             max_quantity=row.whole_or_none("max_quantity", minimum=1),
             max_per_hour=row.whole_or_none("max_per_hour", minimum=1),
             max_day_quantity=row.whole_or_none("max_day_quantity", minimum=1),
+            max_day_total=row.whole_or_none("max_day_total", minimum=1),
+            max_day_acts=row.whole_or_none("max_day_acts", minimum=1),
         )
         row.finish()
     return MappingProxyType(limits)
@@ -271,5 +304,14 @@ def _contradiction(policy: ClearingPolicy) -> str:
         return "match.quantity_points must have one more than quantity_permille"
     if len(match.duration_points) != len(match.duration_permille) + 1:
         return "match.duration_points must have one more than duration_permille"
+    if len(match.lag_points) != 2:
+        return "match.lag_points must be two numbers"
+    for code in policy.doubts.energy.behaviours if policy.doubts.energy else ():
+        limits = policy.plausible.get(code)
+        if limits and (limits.max_per_hour or limits.max_day_total):
+            return f"{code} has max_per_hour or max_day_total beside [energy], which says the same in kW and kWh"
+    for code in policy.doubts.steps.behaviours if policy.doubts.steps else ():
+        if code not in policy.plausible or not policy.plausible[code].max_day_quantity:
+            return f"[steps] needs max_day_quantity of {code}"
     ids = [rule.id for rule in policy.overlaps]
     return "an overlap id occurs twice" if len(set(ids)) != len(ids) else ""

@@ -4,7 +4,7 @@ import numpy as np
 
 from hub.clearing.clusters import is_better, root_of
 from hub.clearing.compiled import compiled, number
-from hub.clearing.rows import DAY, I8, NEW, UNTOLD, US, Rules, Table
+from hub.clearing.rows import I8, NEW, UNTOLD, US, Rules, Table
 from hub.clearing.vocabulary import COUNTED, HELD, OVERLAPPED, Reason, Rule
 
 MICRO = 1_000_000
@@ -14,14 +14,9 @@ NO_QUANTITY = number(Reason.NO_QUANTITY)
 NO_RATE = number(Reason.NO_RATE)
 FIRST = number(Reason.FIRST_IN_ROLE_ORDER)
 ONLY = number(Reason.ONLY_REPORT)
-IMPLAUSIBLE_QUANTITY = number(Reason.IMPLAUSIBLE_QUANTITY)
-IMPLAUSIBLE_SPEED = number(Reason.IMPLAUSIBLE_SPEED)
-IMPLAUSIBLE_DURATION = number(Reason.IMPLAUSIBLE_DURATION)
-IMPLAUSIBLE_DAY = number(Reason.IMPLAUSIBLE_DAY)
 DECLARED_ONLY = number(Reason.DECLARED_ONLY)
 SINGLE = number(Rule.SINGLE)
 T4 = number(Rule.T4)
-PLAUSIBILITY = number(Rule.PLAUSIBILITY)
 
 
 # Per record, with meaning at roots: what was decided about the act. `quantity`: what the amount was made of, -1 if
@@ -56,7 +51,7 @@ def new_events(size: int) -> Table:
 
 @compiled
 def weigh_acts(rows: Table, rules: Rules, clusters: Table, events: Table, tiers: I8, low: int, high: int) -> None:
-    """Fill in the amounts of the acts of one subject and family, and hold what was tied, uncertain or implausible.
+    """Fill in the amounts of the acts of one subject and family, and hold what was tied or uncertain.
 
     Args:
         tiers: the tier of every reason by which a record can join an act.
@@ -74,13 +69,11 @@ def weigh_acts(rows: Table, rules: Rules, clusters: Table, events: Table, tiers:
         events[i].rule = events[i].tier
         events[i].reason = ONLY if events[i].records == 1 else FIRST
         _weigh(rows, rules, events, i)
-        if clusters[i].held >= 0:
+        # What a reviewer released is an act of its own, whatever it resembles.
+        if clusters[i].held >= 0 and rows[i].waived == 0:
             hold_act(events, i, T4, clusters[i].held)
         elif not rules.roles[rows[i].rank].alone:
             hold_act(events, i, events[i].tier, DECLARED_ONLY)
-        else:
-            _doubt(rows, rules, clusters, events, i)
-    _limit_days(rows, rules, clusters, events, low, high)
 
 
 @compiled
@@ -128,47 +121,3 @@ def _weigh(rows: Table, rules: Rules, events: Table, i: int) -> None:
     if events[i].claimed >= 0:
         mg = min(mg, events[i].claimed)
     events[i].mg = mg
-
-
-@compiled
-def _doubt(rows: Table, rules: Rules, clusters: Table, events: Table, i: int) -> None:
-    """Hold what cannot be: too much, too fast, too long."""
-    behaviour, quantity = rows[i].behaviour, events[i].quantity
-    teller = clusters[i].precise
-    length = rows[teller].end - rows[teller].start if teller >= 0 else 0
-    most = (
-        rules.behaviours[behaviour].max_day
-        if rows[i].grain == DAY and rules.behaviours[behaviour].max_day >= 0
-        else rules.behaviours[behaviour].max_quantity
-    )
-    if length > rules.settings[0].longest * US or (teller < 0 and rows[i].end - rows[i].start > 2 * DAY_US):
-        hold_act(events, i, PLAUSIBILITY, IMPLAUSIBLE_DURATION)
-    elif most >= 0 and quantity > most * MICRO:
-        hold_act(events, i, PLAUSIBILITY, IMPLAUSIBLE_QUANTITY)
-    elif length > 0 and _is_too_fast(rules.behaviours[behaviour].max_per_hour, quantity, length):
-        hold_act(events, i, PLAUSIBILITY, IMPLAUSIBLE_SPEED)
-
-
-@compiled
-def _is_too_fast(limit: int, quantity: int, length_us: int) -> bool:
-    """Say whether quantity per hour is above a limit; clocks told to the minute get a minute's grace."""
-    return bool(limit >= 0 and quantity // MICRO * 3600 > limit * (length_us // US + 60))
-
-
-@compiled
-def _limit_days(rows: Table, rules: Rules, clusters: Table, events: Table, low: int, high: int) -> None:
-    """Hold a flood: acts of one behaviour beyond the number that one person can do in a day."""
-    if high - low <= rules.settings[0].max_day_acts:
-        return
-    counts = np.zeros(len(rules.behaviours), np.int64)
-    day = rows[low].day
-    for i in range(low, high):
-        if rows[i].grain == DAY:
-            continue
-        if rows[i].day != day:
-            counts[:] = 0
-            day = rows[i].day
-        if clusters[i].parent == i and events[i].verdict == COUNTED:
-            counts[rows[i].behaviour] += 1
-            if counts[rows[i].behaviour] > rules.settings[0].max_day_acts and rows[i].live == NEW:
-                hold_act(events, i, PLAUSIBILITY, IMPLAUSIBLE_DAY)

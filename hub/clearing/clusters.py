@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hub.clearing.compiled import ZERO, compiled
-from hub.clearing.rows import DAY, I64, NEW, Table
+from hub.clearing.compiled import ZERO, compiled, compiled_with_memory
+from hub.clearing.rows import DAY, I64, NEW, Rules, Table
 
 # Per record; all but `parent`, `joined` and `twin` have meaning at roots only. `joined`: the reason by which the
 # record joined its act; `twin`: an earlier record of its platform says exactly the same; `precise`: the best-ranked
@@ -81,8 +81,8 @@ def unite(rows: Table, clusters: Table, i: int, j: int, reason: int) -> bool:
     return True
 
 
-@compiled
-def open_group(rows: Table, clusters: Table, low: int, high: int) -> None:
+@compiled_with_memory
+def open_group(rows: Table, rules: Rules, clusters: Table, low: int, high: int) -> None:
     """Prepare the records low <= i < high of one subject and family."""
     # Bits go by first appearance within the group, so they do not depend on other people's platforms. Platforms beyond
     # the 63rd share a bit: they are then never taken for two witnesses of one act, which is the careful side.
@@ -98,8 +98,15 @@ def open_group(rows: Table, clusters: Table, low: int, high: int) -> None:
         clusters[i].platforms = np.uint64(1) << np.uint64(bit)
         if rows[i].grain != DAY:
             clusters[i].precise = i
-        clusters[i].event_key = rows[i].event_key
+        # A platform's own count of its rows contradicts nobody's order number.
+        clusters[i].event_key = 0 if has_own_keys(rows, rules, i) else rows[i].event_key
         clusters[i].payment_key = rows[i].payment_key
+
+
+@compiled
+def has_own_keys(rows: Table, rules: Rules, i: int) -> bool:
+    """Say whether a record's event key is known to be of its platform's making, which no other platform gives."""
+    return bool(rules.customs[rows[i].platform, rows[i].behaviour].own == 1)
 
 
 @compiled

@@ -1,11 +1,13 @@
 """The one place that says how loops over rows are compiled. I/O: keeps compiled code in a cache folder.
 
 Numba releases the interpreter lock, so that buckets run on all cores in threads, and keeps what it compiled on disk.
-Only whole-number arithmetic is compiled: the same result on every machine and in every engine.
+Only whole-number arithmetic is compiled: the same result on every machine and in every engine. With NUMBA_DISABLE_JIT=1 the
+same source runs as plain Python, for a debugger and for tests that plant bugs.
 """
 
 import hashlib
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -45,16 +47,52 @@ def _use_cache_folder() -> None:
 _use_cache_folder()
 
 
+# Without the wrappers for calls from Python, which take much of the time of compiling.
+_INNER: dict[str, Any] = {"cache": True, "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Whether references to arrays are counted. A callee that does not say takes it from its caller, so all say it.
+_LENT: dict[str, Any] = {"_nrt": False}
+_OWNED: dict[str, Any] = {"_nrt": True}
+
+
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function that only compiled functions call; its Python source stays its meaning."""
-    # Without the wrappers for calls from Python, which take much of the time of compiling.
-    options: dict[str, Any] = {"cache": True, "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return cast(Callable[P, R], numba.njit(**options)(function))
+    """Compile a function that only compiled functions call and that makes no arrays; its source stays its meaning.
+
+    Arrays are lent to it and not counted: counting references to a dozen tables with every call took two thirds of the
+    sweep's time. A function that makes an array is refused when it is compiled ("only accept returning of array passed
+    into the function"); it wants `compiled_with_memory`.
+    """
+    return cast(Callable[P, R], numba.njit(**_INNER, **_LENT)(function))
+
+
+def compiled_with_memory(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function that only compiled functions call and that makes arrays of its own."""
+    return cast(Callable[P, R], numba.njit(**_INNER, **_OWNED)(function))
 
 
 def compiled_entry(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function that Python calls."""
-    return cast(Callable[P, R], numba.njit(cache=True, nogil=True)(function))
+    # By this call, because the member exists only when numba runs.
+    if vars(numba.config)["DISABLE_JIT"]:
+        return _interpreted(function)
+    return cast(Callable[P, R], numba.njit(cache=True, nogil=True, **_OWNED)(function))
+
+
+def _interpreted(function: Callable[P, R]) -> Callable[P, R]:
+    """Let plain Python say `rows[i].start`, as compiled code does."""
+
+    @wraps(function)
+    def entry(*args: P.args, **kwargs: P.kwargs) -> R:
+        return cast(Callable[..., R], function)(*(_with_names(arg) for arg in args), **kwargs)
+
+    return entry
+
+
+def _with_names(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.names:
+        return value.view(np.recarray)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_with_names(part) for part in value))
+    return value
 
 
 def number(value: int) -> int:

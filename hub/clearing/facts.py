@@ -13,7 +13,8 @@ import polars as pl
 
 from hub.clearing.customs import SLOTS, Customs
 from hub.clearing.rows import Table
-from standards.policy import ClearingPolicy
+from standards.behaviours import accepted_behaviours
+from standards.policy import ClearingPolicy, LearningRules
 
 KEYS = pl.Schema({"kind": pl.UInt8(), "key": pl.UInt64(), "subjects": pl.UInt32(), "sharers": pl.UInt32()})
 RIDES = pl.Schema(
@@ -27,15 +28,9 @@ RIDES = pl.Schema(
         "record_id": pl.Int64(),
     }
 )
+COUNTED = ("ends", "starts", "agree", "differ", "known", "own")
 CUSTOMS = pl.Schema(
-    {
-        "platform": pl.String(),
-        "family": pl.String(),
-        "ends": pl.Int64(),
-        "starts": pl.Int64(),
-        "agree": pl.Int64(),
-        "differ": pl.Int64(),
-    }
+    {"platform": pl.String(), "behaviour": pl.String()} | {name: pl.Int64() for name in COUNTED},
 )
 PARTNERS = pl.Schema({"platform": pl.String(), "other": pl.String(), "together": pl.Int64()})
 EVENT_KEY, PAYMENT_KEY = 0, 1
@@ -65,10 +60,12 @@ class Facts:
     junk_payment_keys: pl.Series
     owners: pl.DataFrame
     """`event_key`, `owner` (subject_id): shared rides, and the person with whom each counts."""
-    ends: dict[tuple[str, str], bool]
-    """(platform, family): whether a single moment is the end of the act, where that is known."""
+    ends: dict[tuple[str, str], int]
+    """(platform, behaviour): 1 if a single moment is the end of the act, 0 if its begin, 2 if now this and now that."""
     mixes: dict[tuple[str, str], bool]
-    """(platform, family): whether the platform mixes the behaviours of the family up, where that is known."""
+    """(platform, behaviour): whether the platform mixes the behaviours of the family up, where that is known."""
+    own: dict[tuple[str, str], int]
+    """(platform, behaviour): 1 if the event keys are the platform's own, 0 if they are the origin's, 2 if some are own."""
     together: frozenset[tuple[str, str]]
     """Acting platforms, names in alphabetical order, that report the same acts."""
     day_offset_us: int
@@ -85,7 +82,7 @@ def merge_evidence(parts: Iterable[Evidence]) -> Evidence:
     return Evidence(
         keys=total([p.keys for p in all_parts], ["kind", "key"]),
         rides=pl.concat([p.rides for p in all_parts]),
-        customs=total([p.customs for p in all_parts], ["platform", "family"]),
+        customs=total([p.customs for p in all_parts], ["platform", "behaviour"]),
         partners=total([p.partners for p in all_parts], ["platform", "other"]),
         slots=tuple(np.sum([p.slots for p in all_parts], axis=0).tolist()),
     )
@@ -103,10 +100,9 @@ def conclude(evidence: Evidence, policy: ClearingPolicy) -> Facts:
         junk_event_keys=junk_event_keys,
         junk_payment_keys=junk.filter(pl.col("kind") == PAYMENT_KEY)["key"],
         owners=find_owners(evidence.rides, junk_event_keys),
-        ends=_believed(evidence.customs, "ends", "starts", 500, policy.learning.min_votes),
-        mixes=_believed(
-            evidence.customs, "differ", "agree", policy.learning.miscoded_permille, policy.learning.min_votes
-        ),
+        ends=_moments(evidence.customs, policy.learning),
+        mixes=_believed(evidence.customs, "differ", "agree", policy.learning.miscoded_permille, policy.learning),
+        own=_keys(evidence.customs, policy.learning),
         together=frozenset(
             (row["platform"], row["other"])
             for row in evidence.partners.iter_rows(named=True)
@@ -132,11 +128,37 @@ def find_owners(rides: pl.DataFrame, junk_event_keys: pl.Series) -> pl.DataFrame
     return ordered.unique("event_key", keep="first", maintain_order=True).select("event_key", owner="subject_id")
 
 
-def _believed(customs: pl.DataFrame, yes: str, no: str, permille: int, least: int) -> dict[tuple[str, str], bool]:
+def _moments(customs: pl.DataFrame, learning: LearningRules) -> dict[tuple[str, str], int]:
+    """Return what single moments are: a platform that calls a tram a bus may charge one of them at the end."""
+    rarely = learning.rarely_permille
+    often = _believed(customs, "ends", "starts", rarely, learning)
+    always = _believed(customs, "ends", "starts", 1000 - rarely, learning)
+    return {place: (1 if always[place] else 2) if ends else 0 for place, ends in often.items()}
+
+
+def _keys(customs: pl.DataFrame, learning: LearningRules) -> dict[tuple[str, str], int]:
+    """Return whose event keys are: of some platforms all, of others a few are counts of their own."""
+    some = _believed(customs, "own", "known", learning.odd_permille, learning)
+    all_own = _believed(customs, "own", "known", learning.own_permille, learning)
+    return {place: (1 if all_own[place] else 2) if odd else 0 for place, odd in some.items()}
+
+
+def _believed(
+    customs: pl.DataFrame, yes: str, no: str, permille: int, learning: LearningRules
+) -> dict[tuple[str, str], bool]:
+    """Return what is believed of a platform's behaviours: by what was seen of each, or of its whole family."""
+    codes = accepted_behaviours().values()
+    families = pl.DataFrame({"behaviour": [b.code for b in codes], "family": [b.family for b in codes]})
+    seen = customs.join(families, on="behaviour").select("platform", "behaviour", "family", yes, no)
+    whole = seen.group_by("platform", "family").agg(pl.col(yes, no).sum()).join(families, on="family")
+    of_each = seen.filter(pl.col(yes) + pl.col(no) >= learning.min_votes)
+    believed = pl.concat([whole.select(of_each.columns), of_each]).filter(
+        pl.col(yes) + pl.col(no) >= learning.min_votes
+    )
     return {
-        (row["platform"], row["family"]): row[yes] * 1000 > permille * (row[yes] + row[no])
-        for row in customs.iter_rows(named=True)
-        if row[yes] + row[no] >= least
+        # What was seen of the behaviour itself comes last and stands.
+        (row["platform"], row["behaviour"]): row[yes] * 1000 > permille * (row[yes] + row[no])
+        for row in believed.iter_rows(named=True)
     }
 
 
@@ -148,23 +170,14 @@ def _day_offset_us(slots: tuple[int, ...], policy: ClearingPolicy) -> int:
 
 
 def name_customs(
-    customs: Customs, platforms: tuple[str, ...], families: tuple[str, ...]
+    customs: Customs, platforms: tuple[str, ...], behaviours: tuple[str, ...]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the counted customs by name: CUSTOMS and PARTNERS."""
-    seen = np.argwhere(customs.ends + customs.starts + customs.agree + customs.differ > 0)
-    by_family = [
-        (
-            platforms[p],
-            families[f],
-            int(customs.ends[p, f]),
-            int(customs.starts[p, f]),
-            int(customs.agree[p, f]),
-            int(customs.differ[p, f]),
-        )
-        for p, f in seen
-    ]
+    counts = [getattr(customs, name) for name in COUNTED]
+    seen = np.argwhere(np.sum(counts, axis=0) > 0)
+    by_behaviour = [(platforms[p], behaviours[b], *(int(count[p, b]) for count in counts)) for p, b in seen]
     pairs = [(platforms[p], platforms[q], int(customs.together[p, q])) for p, q in np.argwhere(customs.together > 0)]
-    return pl.DataFrame(by_family, CUSTOMS, orient="row"), pl.DataFrame(pairs, PARTNERS, orient="row")
+    return pl.DataFrame(by_behaviour, CUSTOMS, orient="row"), pl.DataFrame(pairs, PARTNERS, orient="row")
 
 
 def count_keys(rows: Table, shared: list[int]) -> pl.DataFrame:

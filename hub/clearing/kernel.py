@@ -21,11 +21,12 @@ from hub.clearing.outcome import TIERS, decision_columns, decision_frame, event_
 from hub.clearing.rows import Rules, Table
 from hub.clearing.rules import build_rules
 from hub.clearing.sweep import clear_rows
+from hub.clearing.waivers import mark_waived
 from standards.methodology import Methodology, load_methodology
 from standards.policy import ClearingPolicy
 from standards.schema import QUANTIFIED_SCHEMA
 
-RECORD_COLUMNS = [name for name in QUANTIFIED_SCHEMA if name not in ("region", "factor_id")]
+RECORD_COLUMNS = [name for name in QUANTIFIED_SCHEMA if name != "factor_id"]
 LIVE_COLUMNS = [*RECORD_COLUMNS, "event_id", "verdict", "counted_mg"]
 
 
@@ -46,6 +47,7 @@ def clear(
     facts: Facts | None = None,
     *,
     methodology: Methodology | None = None,
+    waived: pl.DataFrame | None = None,
 ) -> Cleared:
     """Decide about every new record.
 
@@ -55,6 +57,8 @@ def clear(
             earlier windows, rejected ones left out or not. Their decisions stay and get no rows here.
         facts: what was learnt over all records; by default what these frames alone can teach.
         methodology: what `reference_mg` was made with; by default the current one.
+        waived: record_id and act (any number): new records of acts that a reviewer released. They are not held again for
+            being implausible, tied or uncertain; records of one number are one act. All other rules hold for them.
 
     Returns:
         Decisions and events, sorted by their ids. A record that is the same act as a live event becomes its duplicate.
@@ -65,6 +69,8 @@ def clear(
     rows, bad, platforms = _encoded(new, live, catalogue)
     rules = build_rules(policy, catalogue, platforms, facts)
     apply_facts(rows, facts, rules)
+    if waived is not None and len(waived):
+        rules = mark_waived(rows, waived, rules)
     clusters, events = decide(rows, rules)
     decisions = decision_frame(decision_columns(rows, clusters, events), policy)
     begun = event_frame(event_columns(rows, clusters, events), catalogue, policy, methodology or load_methodology())
@@ -88,11 +94,11 @@ def observe(new: pl.DataFrame, live: pl.DataFrame | None, policy: ClearingPolicy
     rules = build_rules(policy, catalogue, platforms, None)
     shared = catalogue.shared(policy)
     customs = watch(rows, rules, platforms, catalogue)
-    by_family, partners = name_customs(customs, platforms, catalogue.families)
+    by_behaviour, partners = name_customs(customs, platforms, catalogue.behaviours)
     return Evidence(
         keys=count_keys(rows, shared),
         rides=find_rides(rows, shared),
-        customs=by_family,
+        customs=by_behaviour,
         partners=partners,
         slots=tuple(customs.slots.tolist()),
     )
@@ -100,7 +106,7 @@ def observe(new: pl.DataFrame, live: pl.DataFrame | None, policy: ClearingPolicy
 
 def watch(rows: Table, rules: Rules, platforms: tuple[str, ...], catalogue: Catalogue) -> Customs:
     """Return the customs that keys show in sorted ROW."""
-    customs = new_customs(len(platforms), len(catalogue.families))
+    customs = new_customs(len(platforms), len(catalogue.behaviours))
     watch_customs(rows, rules, new_clusters(len(rows)), customs)
     return customs
 

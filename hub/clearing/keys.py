@@ -2,16 +2,17 @@
 
 import numpy as np
 
-from hub.clearing.clusters import keys_conflict, root_of, sort_pairs, unite
+from hub.clearing.clusters import has_own_keys, keys_conflict, root_of, sort_pairs, unite
 from hub.clearing.compiled import ZERO, compiled, number
 from hub.clearing.rows import DAY, I64, NEW, US, Rules, Table
-from hub.clearing.score import is_acceptable
+from hub.clearing.score import is_acceptable, is_moment
 from hub.clearing.vocabulary import Reason
 
 SAME_CONTENT = number(Reason.SAME_CONTENT)
 SAME_EVENT_KEY = number(Reason.SAME_EVENT_KEY)
 SAME_PAYMENT_KEY = number(Reason.SAME_PAYMENT_KEY)
 PART_OF_PAYMENT = number(Reason.PART_OF_PAYMENT)
+PLATFORM_SALT = number(0x2545F4914F6CDD1D)
 
 
 @compiled
@@ -22,7 +23,9 @@ def join_certain(rows: Table, rules: Rules, clusters: Table, low: int, high: int
     size = ZERO
     for i in range(low, high):
         if rows[i].event_key != 0:
-            keys[size], places[size] = np.int64(rows[i].event_key), i
+            # Two platforms that count their own rows will come to the same number one day: that joins nothing.
+            salt = (rows[i].platform + 1) * PLATFORM_SALT if has_own_keys(rows, rules, i) else ZERO
+            keys[size], places[size] = np.int64(rows[i].event_key) ^ salt, i
             size += 1
     if size > 1:
         sort_pairs(keys, places, size)
@@ -73,7 +76,8 @@ def _is_same_content(rows: Table, i: int, j: int) -> bool:
         and rows[i].unit == rows[j].unit
         and rows[i].event_key == rows[j].event_key
         and rows[i].payment_key == rows[j].payment_key
-        and rows[i].claim == rows[j].claim
+        # Nobody does the same thing twice in one span of time; of two things done at one moment the claims may tell.
+        and (rows[i].claim == rows[j].claim or not is_moment(rows, i))
     )
 
 
@@ -115,7 +119,16 @@ def _may_share_payment(rows: Table, rules: Rules, clusters: Table, i: int, j: in
     one, other = clusters[root_of(clusters, i)].event_key, clusters[root_of(clusters, j)].event_key
     if one == 0 or other == 0 or one == other:
         return True
+    if rows[i].platform == rows[j].platform or not _touch(rows, i, j):
+        return False
     return bool(rows[i].grain != DAY and rows[j].grain != DAY and is_acceptable(rows, rules, i, j))
+
+
+@compiled
+def _touch(rows: Table, i: int, j: int) -> bool:
+    """Say whether two acts have a moment in common, as far as both tell more than a moment."""
+    apart = rows[i].end <= rows[j].start or rows[j].end <= rows[i].start
+    return bool(is_moment(rows, i) or is_moment(rows, j) or not apart)
 
 
 @compiled

@@ -9,60 +9,91 @@ held, and so is a match whose points lie between the policy's two thresholds.
 import numpy as np
 
 from hub.clearing.clusters import root_of, sort_pairs, unite
-from hub.clearing.compiled import ZERO, compiled, number
+from hub.clearing.compiled import NONE, ZERO, compiled, compiled_with_memory, number
 from hub.clearing.rows import I64, LIVE_CANONICAL, US, Rules, Table
-from hub.clearing.score import NEVER, pair_points
+from hub.clearing.score import END, NEVER, START, is_moment, pair_points, tells_end
 from hub.clearing.vocabulary import Reason
 
 SAME_TIME_AND_AMOUNT = number(Reason.SAME_TIME_AND_AMOUNT)
 TIE = number(Reason.TIE)
 UNCERTAIN = number(Reason.UNCERTAIN)
 TOO_MANY = number(Reason.TOO_MANY_CANDIDATES)
+LISTS = 6
 
 
 @compiled
-def join_scored(rows: Table, rules: Rules, clusters: Table, low: int, high: int) -> None:
-    """Match the acts of one subject and family that tell a moment."""
-    roots = np.empty(high - low, np.int64)
-    levels = np.empty(high - low, np.int64)
+def join_scored(rows: Table, rules: Rules, clusters: Table, low: int, high: int, lists: I64) -> None:
+    """Match the acts of one subject and family that tell a moment.
+
+    Args:
+        lists: LISTS rows of working memory, each as long as there are records.
+    """
     size, longest = ZERO, ZERO
+    first, several = NONE, False
+    begins, ends = False, False
     for i in range(low, high):
         root = root_of(clusters, i)
-        length = rows[i].end - rows[i].start
-        # By the place of each act's precise record, the list is in order of time.
-        if clusters[root].precise == i and length <= rules.settings[0].longest * US:
-            roots[size] = root
-            live = rows[root].live == LIVE_CANONICAL
-            levels[size] = -1 if live else rows[root].rank * 100_000 + rows[root].platform
-            size += 1
-            longest = max(longest, length)
-    if size < 2:
+        if not _can_match(rows, rules, clusters, root, i):
+            continue
+        size += 1
+        level = _level(rows, root)
+        first, several = (level, several) if size == 1 else (first, several or level != first)
+        longest = max(longest, rows[i].end - rows[i].start)
+        if is_moment(rows, i) and rules.usual[rows[i].family] > 0:
+            told = tells_end(rows, rules, i)
+            begins, ends = begins or told != END, ends or told != START
+    if not several:
         return
-    _match_levels(rows, rules, clusters, roots[:size], levels[:size], longest)
+    reach = rules.window[rows[low].family] * US
+    if begins and ends:
+        # One platform tells when the act began, another when it ended: they lie as far apart as the act is long.
+        reach = max(reach, rules.usual[rows[low].family] * US)
+    _match_levels(rows, rules, clusters, low, high, lists, reach, longest)
 
 
 @compiled
-def _match_levels(rows: Table, rules: Rules, clusters: Table, roots: I64, levels: I64, longest: int) -> None:
-    order = np.arange(len(levels))
-    sort_pairs(levels, order, len(levels))
-    known = roots[:0]
+def _can_match(rows: Table, rules: Rules, clusters: Table, root: int, i: int) -> bool:
+    # By the place of each act's precise record, the acts are in order of time.
+    return bool(clusters[root].precise == i and rows[i].end - rows[i].start <= rules.settings[0].longest * US)
+
+
+@compiled
+def _level(rows: Table, root: int) -> int:
+    """Return when an act's platform has its turn: what was cleared before first, then by role, then by platform."""
+    if rows[root].live == LIVE_CANONICAL:
+        return NONE
+    return int(rows[root].rank) * 100_000 + int(rows[root].platform)
+
+
+@compiled
+def _match_levels(
+    rows: Table, rules: Rules, clusters: Table, low: int, high: int, lists: I64, reach: int, longest: int
+) -> None:
+    roots, levels, order, told, known, merged = lists[0], lists[1], lists[2], lists[3], lists[4], lists[5]
+    size, count = ZERO, ZERO
+    for i in range(low, high):
+        root = root_of(clusters, i)
+        if _can_match(rows, rules, clusters, root, i):
+            roots[size], levels[size], order[size] = root, _level(rows, root), size
+            size += 1
+    sort_pairs(levels, order, size)
     begin = 0
-    while begin < len(order):
+    while begin < size:
         end = begin
-        while end < len(order) and levels[end] == levels[begin]:
+        while end < size and levels[end] == levels[begin]:
+            told[end - begin] = roots[order[end]]
             end += 1
-        told = roots[order[begin:end]]
-        if len(known):
-            _match_lists(rows, rules, clusters, known, told, longest)
-        known = _merged(rows, clusters, known, told)
+        if count:
+            _match_lists(rows, rules, clusters, known[:count], told[: end - begin], reach, longest)
+        count = _merge(rows, clusters, known[:count], told[: end - begin], merged)
+        known, merged = merged, known
         begin = end
 
 
 @compiled
-def _merged(rows: Table, clusters: Table, known: I64, told: I64) -> I64:
-    """Return both lists in order of time, without the acts that were joined to another."""
-    merged = np.empty(len(known) + len(told), np.int64)
-    size, a, b = 0, 0, 0
+def _merge(rows: Table, clusters: Table, known: I64, told: I64, merged: I64) -> int:
+    """Write both lists in order of time, without the acts that were joined to another; returns how many are left."""
+    size, a, b = ZERO, 0, 0
     while a < len(known) or b < len(told):
         first = b == len(told) or (a < len(known) and clusters[known[a]].precise <= clusters[told[b]].precise)
         root = known[a] if first else told[b]
@@ -70,13 +101,12 @@ def _merged(rows: Table, clusters: Table, known: I64, told: I64) -> I64:
         if root_of(clusters, root) == root:
             merged[size] = root
             size += 1
-    return merged[:size]
+    return size
 
 
 @compiled
-def _match_lists(rows: Table, rules: Rules, clusters: Table, known: I64, told: I64, longest: int) -> None:
+def _match_lists(rows: Table, rules: Rules, clusters: Table, known: I64, told: I64, reach: int, longest: int) -> None:
     """Split both lists where nothing reaches across, and match each part."""
-    reach = rules.window[rows[known[0]].family] * US
     first, begin = 0, -1
     a_low, a_high = 0, 0
     for b in range(len(told)):
@@ -100,11 +130,14 @@ def _match_lists(rows: Table, rules: Rules, clusters: Table, known: I64, told: I
         _match_part(rows, rules, clusters, known[a_low:a_high], told[begin:])
 
 
-@compiled
+@compiled_with_memory
 def _match_part(rows: Table, rules: Rules, clusters: Table, known: I64, told: I64) -> None:
     if len(known) > rules.settings[0].component or len(told) > rules.settings[0].component:
         for b in told:
             clusters[b].held = TOO_MANY
+        return
+    if len(known) == 1 and len(told) == 1:
+        _join_or_hold(rows, rules, clusters, known[0], told[0], pair_points(rows, rules, clusters, known[0], told[0]))
         return
     points = np.empty((len(known), len(told)), np.int64)
     any_hit = False
@@ -122,13 +155,20 @@ def _match_part(rows: Table, rules: Rules, clusters: Table, known: I64, told: I6
             continue
         if _is_tie(points, partner, a, b, rules.settings[0].tie):
             clusters[told[b]].held = TIE
-        elif points[a, b] < rules.settings[0].accept:
-            clusters[told[b]].held = UNCERTAIN
         else:
-            unite(rows, clusters, known[a], told[b], SAME_TIME_AND_AMOUNT)
+            _join_or_hold(rows, rules, clusters, known[a], told[b], points[a, b])
 
 
 @compiled
+def _join_or_hold(rows: Table, rules: Rules, clusters: Table, known: int, told: int, points: int) -> None:
+    """Apply the two thresholds to the points of two acts."""
+    if points >= rules.settings[0].accept:
+        unite(rows, clusters, known, told, SAME_TIME_AND_AMOUNT)
+    elif points >= rules.settings[0].hold:
+        clusters[told].held = UNCERTAIN
+
+
+@compiled_with_memory
 def best_alignment(points: I64, hold: int) -> I64:
     """Return for each column its row, or -1: pairs in order of time whose points above `hold` sum to the most."""
     n, m = points.shape

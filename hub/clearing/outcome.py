@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from hub.clearing.clusters import root_of
 from hub.clearing.codes import Catalogue
+from hub.clearing.compiled import compiled, compiled_entry
 from hub.clearing.rows import I8, I64, NEW, Table
 from hub.clearing.vocabulary import DUPLICATE, REASON_WORDS, REJECTED, RULE_WORDS, VERDICTS, Reason, Rule
 from standards.methodology import Methodology
@@ -22,6 +24,7 @@ JOINING = {
     Reason.SAME_TIME_AND_AMOUNT: Rule.T4,
     Reason.SAME_DAY_ACT: Rule.T4,
     Reason.ONLY_CANDIDATE_OF_DAY: Rule.T4,
+    Reason.RELEASED_TOGETHER: Rule.T1,
 }
 TIERS: I8 = np.array([JOINING.get(reason, Rule.SINGLE) for reason in Reason], np.int8)
 """The tier of every reason by which a record joins an act."""
@@ -44,26 +47,59 @@ def final_roots(clusters: Table) -> I64:
 
 def decision_columns(rows: Table, clusters: Table, events: Table) -> Columns:
     """Return DECISION of the new valid records, in the order of the rows; verdict, rule and reason as codes."""
-    new = np.flatnonzero(rows["live"] == NEW)
-    roots = final_roots(clusters)
-    record = rows["record"]
-    mine, joined = roots[new], clusters["joined"][new]
-    own = mine == new
-    # The event of a live record is known, even if its canonical record is not at hand.
-    named = np.where(rows["live"] == NEW, record, rows["event"])
-    event = named[mine]
-    by = events["by"][mine]
-    # An overlapped act names the record that has its grams.
-    other = own & (by >= 0)
-    return {
-        "record_id": record[new],
-        "event_id": event,
-        "verdict": np.where(own, events["verdict"][mine], DUPLICATE).astype(np.int8),
-        "rule": np.where(own, events["rule"][mine], TIERS[joined]).astype(np.int8),
-        "reason": np.where(own, events["reason"][mine], joined).astype(np.int8),
-        "counted_mg": np.where(own, events["mg"][mine], 0),
-        "canonical_record_id": np.where(other, named[roots[np.where(other, by, 0)]], event),
+    size = int((rows["live"] == NEW).sum())
+    columns: Columns = {
+        "record_id": np.empty(size, np.int64),
+        "event_id": np.empty(size, np.int64),
+        "verdict": np.empty(size, np.int8),
+        "rule": np.empty(size, np.int8),
+        "reason": np.empty(size, np.int8),
+        "counted_mg": np.empty(size, np.int64),
+        "canonical_record_id": np.empty(size, np.int64),
     }
+    fill_decisions(rows, clusters, events, TIERS, *columns.values())
+    return columns
+
+
+@compiled_entry
+def fill_decisions(
+    rows: Table,
+    clusters: Table,
+    events: Table,
+    tiers: I8,
+    record: I64,
+    event: I64,
+    verdict: I8,
+    rule: I8,
+    reason: I8,
+    counted: I64,
+    canonical: I64,
+) -> None:
+    """Fill in DECISION, a column each."""
+    k = 0
+    for i in range(len(rows)):
+        if rows[i].live != NEW:
+            continue
+        root = root_of(clusters, i)
+        record[k], event[k] = rows[i].record, _event_of(rows, root)
+        canonical[k] = event[k]
+        if root == i:
+            verdict[k], rule[k], reason[k] = events[i].verdict, events[i].rule, events[i].reason
+            counted[k] = events[i].mg
+            if events[i].by >= 0:
+                # An overlapped act names the record that has its grams.
+                canonical[k] = _event_of(rows, root_of(clusters, events[i].by))
+        else:
+            joined = clusters[i].joined
+            verdict[k], rule[k], reason[k] = DUPLICATE, tiers[joined], joined
+            counted[k] = 0
+        k += 1
+
+
+@compiled
+def _event_of(rows: Table, root: int) -> int:
+    """The event of a live record is known, even if its canonical record is not at hand."""
+    return int(rows[root].record if rows[root].live == NEW else rows[root].event)
 
 
 def event_columns(rows: Table, clusters: Table, events: Table) -> Columns:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hub.clearing.amounts import MICRO, hold_act
 from hub.clearing.clusters import is_better, root_of, sort_pairs
-from hub.clearing.compiled import NONE, ZERO, compiled, number
+from hub.clearing.compiled import NONE, ZERO, compiled, compiled_with_memory, number
 from hub.clearing.days import is_booking
 from hub.clearing.rows import DAY, I64, NEW, US, Rules, Table
 from hub.clearing.vocabulary import COUNTED, OVERLAPPED, Reason, Rule
@@ -55,7 +55,7 @@ def _overlapped(events: Table, root: int, rule: int, reason: int, by: int) -> No
 # --- T3 -------------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@compiled_with_memory
 def _resolve_trips(rows: Table, rules: Rules, clusters: Table, events: Table, low: int, high: int) -> None:
     """Nobody makes two trips at once: of two that overlap for long, the weaker witness is held."""
     trips = np.empty(high - low, np.int64)

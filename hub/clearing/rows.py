@@ -22,9 +22,11 @@ UNTOLD = -1
 US = 1_000_000
 
 # Valid records, sorted by bucket, subject, family, start, record; -1 where a platform tells no amount, 0 where it gives
-# no usable key. `day` is the number of the service day: of a day record the nearest, of a moment the one it lies in. Of
-# records cleared before, `event` is their event and `counted` what the canonical one counts (-1 if it does not).
-# `elsewhere` is 1 if the act that people share under this key counts for another person.
+# no usable key. `region` is 0 where it is not told. `day` is the number of the service day: of a day record the nearest,
+# of a moment the one it lies in. Of records cleared before, `event` is their event and `counted` what the canonical one
+# counts (-1 if it does not). `elsewhere` is 1 if the act that people share under this key counts for another person.
+# `waived` is 0, or the number among this person's of the act that a reviewer released: it is not doubted again, and its
+# reports stay one act.
 ROW = np.dtype(
     [
         ("record", "i8"),
@@ -39,10 +41,12 @@ ROW = np.dtype(
         ("event", "i8"),
         ("counted", "i8"),
         ("day", "i4"),
+        ("region", "i4"),
         ("family", "i2"),
         ("behaviour", "i2"),
         ("platform", "i2"),
         ("unit", "i2"),
+        ("waived", "i2"),
         ("rank", "i1"),
         ("grain", "i1"),
         ("live", "i1"),
@@ -57,6 +61,8 @@ BEHAVIOUR = np.dtype(
         ("max_quantity", "i8"),
         ("max_per_hour", "i8"),
         ("max_day", "i8"),
+        ("max_total", "i8"),
+        ("max_acts", "i8"),
         ("per_unit", "i8"),
         ("exclusive", "i1"),
         ("day_act", "i1"),
@@ -64,13 +70,17 @@ BEHAVIOUR = np.dtype(
         ("contained", "i1"),
         ("once", "i1"),
         ("shared", "i1"),
+        ("energy", "i1"),
+        ("steps", "i1"),
+        ("located", "i1"),
     ],
     align=True,
 )
-ROLE = np.dtype([("acting", "i1"), ("payment", "i1"), ("mixes", "i1"), ("alone", "i1")])
-# What is known of a platform in a family: 1 yes, 0 no, -1 unknown. `ends`: its single moment is the end of the act;
-# `mixes`: it cannot tell the behaviours of the family apart.
-CUSTOM = np.dtype([("ends", "i1"), ("mixes", "i1")])
+ROLE = np.dtype([("acting", "i1"), ("payment", "i1"), ("mixes", "i1"), ("alone", "i1"), ("there", "i1")])
+# What is known of a platform's records of a behaviour: 1 yes, 0 no, -1 unknown. `ends`: a single moment is the end of the
+# act, 2 if it is now its begin and now its end; `mixes`: it cannot tell the behaviours of the family apart; `own`: nobody
+# else knows its event keys, 2 if that is so of some.
+CUSTOM = np.dtype([("ends", "i1"), ("mixes", "i1"), ("own", "i1")])
 SETTING_NAMES = (
     "accept",
     "hold",
@@ -79,14 +89,29 @@ SETTING_NAMES = (
     "longest",
     "component",
     "key_conflict",
+    "key_doubt",
     "behaviour_points",
+    "lag_points",
+    "lag_slope",
     "key_span",
     "parts",
     "slack",
     "share",
-    "max_day_acts",
     "total",
     "negligible",
+    "fastest",
+    "local",
+    "furthest",
+    "step_unit",
+    "min_steps",
+    "round_steps",
+    "span_days",
+    "same_days",
+    "band_days",
+    "band",
+    "full_days",
+    "full",
+    "waives",
 )
 SETTINGS = np.dtype([(name, "i8") for name in SETTING_NAMES])
 
@@ -101,15 +126,21 @@ class Rules(NamedTuple):
     roles: Table
     """ROLE by rank."""
     customs: Table
-    """CUSTOM by platform and family."""
+    """CUSTOM by platform and behaviour."""
     counts_one: I8
     """By behaviour and unit: 1 if a record without quantity stands for one act."""
     role_ends: I8
     """By rank and family: a single moment is the end of the act, where nothing is known of the platform."""
     window: I64
     """Seconds by family."""
+    usual: I64
+    """Seconds by family: how long an act usually lasts at most; 0 where that is of no use."""
     together: I8
     """By platform and platform: 1 if two acting platforms are known to report the same acts."""
+    families: I64
+    """By family: the fewest acts and the least quantity (in millionths) that a day may have, and 1 if it tells steps."""
+    apart: I64
+    """By province and province (first two digits): the least kilometres between them, 0 where nobody is held for it."""
     displaced: I8
     """By behaviour of the day and of the act: the overlap rule by which the day does not count beside the act."""
     time_line: I64

@@ -6,6 +6,7 @@ import numpy as np
 
 from hub.clearing.codes import Catalogue
 from hub.clearing.facts import Facts
+from hub.clearing.limits import day_limits, doubt_settings, fill_limits, road_lengths
 from hub.clearing.rows import BEHAVIOUR, CUSTOM, I8, ROLE, SETTING_NAMES, SETTINGS, US, Rules, Table
 from standards.behaviours import accepted_behaviours
 from standards.policy import ClearingPolicy
@@ -23,16 +24,16 @@ def build_rules(
         platforms: all platform names, sorted.
         facts: None while the facts are being learnt.
     """
-    customs = np.full((len(platforms), len(catalogue.families)), -1, CUSTOM)
+    customs = np.full((len(platforms), len(catalogue.behaviours)), -1, CUSTOM)
     together = np.zeros((len(platforms), len(platforms)), np.int8)
     place = {name: p for p, name in enumerate(platforms)}
     for one, other in facts.together if facts else ():
         if one in place and other in place:
             together[place[one], place[other]] = together[place[other], place[one]] = 1
-    for name, known in (("ends", facts.ends), ("mixes", facts.mixes)) if facts else ():
-        for (platform, family), holds in known.items():
+    for name, known in (("ends", facts.ends), ("mixes", facts.mixes), ("own", facts.own)) if facts else ():
+        for (platform, behaviour), holds in known.items():
             if platform in place:
-                customs[name][place[platform], catalogue.families.index(family)] = holds
+                customs[name][place[platform], catalogue.code(behaviour)] = holds
     return _fixed_rules(policy, catalogue)._replace(customs=customs, together=together)
 
 
@@ -48,18 +49,22 @@ def _fixed_rules(policy: ClearingPolicy, catalogue: Catalogue) -> Rules:
         "payment": ("payment",),
         "mixes": match.mixing_roles,
         "alone": frozenset(catalogue.roles) - policy.never_alone_roles,
+        "there": policy.doubts.travel.roles if policy.doubts.travel else frozenset(),
     }
     for name, marked in marks.items():
         roles[name] = [role in marked for role in catalogue.roles]
     return Rules(
-        settings=_settings(policy),
+        settings=_settings(policy, catalogue),
         behaviours=behaviours,
         roles=roles,
         customs=np.zeros((0, 0), CUSTOM),
         counts_one=_counts_one(catalogue),
         role_ends=np.array([[role in family.ends for family in families] for role in catalogue.roles], np.int8),
         window=np.array([family.window_s for family in families], np.int64),
+        usual=np.array([family.usual_s for family in families], np.int64),
         together=np.zeros((0, 0), np.int8),
+        families=day_limits(behaviours, catalogue),
+        apart=road_lengths(policy),
         displaced=displaced,
         time_line=np.array([match.time_s, match.time_points], np.int64),
         quantity_steps=np.array([(*match.quantity_permille, 0), match.quantity_points], np.int64),
@@ -67,7 +72,7 @@ def _fixed_rules(policy: ClearingPolicy, catalogue: Catalogue) -> Rules:
     )
 
 
-def _settings(policy: ClearingPolicy) -> Table:
+def _settings(policy: ClearingPolicy, catalogue: Catalogue) -> Table:
     match, keys = policy.match, policy.keys
     total = [(number, rule) for number, rule in enumerate(policy.overlaps, 1) if rule.kind == "total"]
     values = {
@@ -78,14 +83,17 @@ def _settings(policy: ClearingPolicy) -> Table:
         "longest": match.longest_s,
         "component": match.component,
         "key_conflict": match.key_conflict,
+        "key_doubt": match.key_doubt,
         "behaviour_points": match.behaviour_points,
+        "lag_points": match.lag_points[0],
+        "lag_slope": match.lag_points[1] - match.lag_points[0],
         "key_span": keys.span_s * US,
         "parts": keys.parts_s,
         "slack": policy.exclusive_slack_s,
         "share": policy.exclusive_permille,
-        "max_day_acts": policy.max_day_acts,
         "total": total[0][0] if total else 0,
         "negligible": total[0][1].negligible_permille if total else 0,
+        **doubt_settings(policy, catalogue),
     }
     return np.array([tuple(values[name] for name in SETTING_NAMES)], SETTINGS)
 
@@ -106,12 +114,10 @@ def _behaviours(policy: ClearingPolicy, catalogue: Catalogue) -> tuple[Table, I8
     table = np.zeros(len(catalogue.behaviours), BEHAVIOUR)
     groups = sorted({b.group for b in accepted_behaviours().values() if b.group})
     for b, code in enumerate(catalogue.behaviours):
-        group, limits = accepted_behaviours()[code].group, policy.plausible.get(code)
+        group = accepted_behaviours()[code].group
         table[b]["exclusive"] = groups.index(group) + 1 if group else 0
         table[b]["day_act"] = code in policy.day_acts
-        for name in ("max_quantity", "max_per_hour"):
-            table[b][name] = _limit(getattr(limits, name, None))
-        table[b]["max_day"] = _limit(limits.max_day_quantity if limits else None)
+    fill_limits(table, policy, catalogue)
     displaced = np.zeros((len(table), len(table)), np.int8)
     fields = {"displaced": "displaces", "contains": "contained", "once": "once", "shared": "shared"}
     for number, rule in enumerate(policy.overlaps, 1):
@@ -122,7 +128,3 @@ def _behaviours(policy: ClearingPolicy, catalogue: Catalogue) -> tuple[Table, I8
             for other in rule.by if rule.kind == "displaced" else ():
                 displaced[b, catalogue.code(other)] = number
     return table, displaced
-
-
-def _limit(value: int | None) -> int:
-    return -1 if value is None else value

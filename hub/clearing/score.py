@@ -5,6 +5,8 @@ from hub.clearing.compiled import compiled
 from hub.clearing.rows import I64, MINUTE, US, Rules, Table
 
 NEVER = -1_000_000_000
+START, END, EITHER = 0, 1, 2
+SOMETIMES = 2
 MINUTE_US = 59 * US
 
 
@@ -26,7 +28,22 @@ def pair_points(rows: Table, rules: Rules, clusters: Table, a: int, b: int) -> i
     points = record_points(rows, rules, i, j)
     if points == NEVER:
         return NEVER
-    return points + keys_conflict(clusters, a, b) * int(rules.settings[0].key_conflict)
+    return points + _conflict_points(rows, rules, clusters, a, b)
+
+
+@compiled
+def _conflict_points(rows: Table, rules: Rules, clusters: Table, a: int, b: int) -> int:
+    """Return the points for different keys; where a platform is known to give now and then a number of its own, they say less."""
+    conflicts = keys_conflict(clusters, a, b)
+    i, j = clusters[a].precise, clusters[b].precise
+    doubted = gives_odd_keys(rows, rules, i) or gives_odd_keys(rows, rules, j)
+    return int(conflicts * (rules.settings[0].key_doubt if doubted else rules.settings[0].key_conflict))
+
+
+@compiled
+def gives_odd_keys(rows: Table, rules: Rules, i: int) -> bool:
+    """Say whether a record's event key may be of its platform's making, though most are not."""
+    return bool(rules.customs[rows[i].platform, rows[i].behaviour].own == SOMETIMES)
 
 
 @compiled
@@ -38,10 +55,9 @@ def is_acceptable(rows: Table, rules: Rules, i: int, j: int) -> bool:
 @compiled
 def record_points(rows: Table, rules: Rules, i: int, j: int) -> int:
     """Return the points for time, quantity, duration and behaviour of two records that tell moments."""
-    apart_s = us_apart(rows, rules, i, j) // US
-    if apart_s > rules.window[rows[i].family]:
+    points = time_points(rows, rules, i, j)
+    if points == NEVER:
         return NEVER
-    points = _on_line(rules.time_line, apart_s)
     points += quantity_points(rows, rules, i, j)
     points += _duration_points(rows, rules, i, j)
     if rows[i].behaviour != rows[j].behaviour and not mixes(rows, rules, i) and not mixes(rows, rules, j):
@@ -50,31 +66,72 @@ def record_points(rows: Table, rules: Rules, i: int, j: int) -> int:
 
 
 @compiled
+def time_points(rows: Table, rules: Rules, i: int, j: int) -> int:
+    """Return the points for what two records tell of when the act was, or NEVER."""
+    if rules.usual[rows[i].family] > 0 and is_moment(rows, i) and is_moment(rows, j):
+        i_end, j_end = tells_end(rows, rules, i), tells_end(rows, rules, j)
+        apart = NEVER if i_end + j_end == START + END else _moment_points(rows, rules, i, j)
+        if j_end != START and i_end != END:
+            apart = max(apart, _lag_points(rows, rules, i, j))
+        if i_end != START and j_end != END:
+            apart = max(apart, _lag_points(rows, rules, j, i))
+        return apart
+    return _moment_points(rows, rules, i, j)
+
+
+@compiled
+def _moment_points(rows: Table, rules: Rules, i: int, j: int) -> int:
+    apart_s = us_apart(rows, rules, i, j) // US
+    if apart_s > rules.window[rows[i].family]:
+        return NEVER
+    return _on_line(rules.time_line, apart_s)
+
+
+@compiled
+def _lag_points(rows: Table, rules: Rules, begin: int, end: int) -> int:
+    """Return the points for one platform's begin and another's end being of one act, or NEVER if it would be too long."""
+    usual_s = rules.usual[rows[begin].family]
+    lag_s = (rows[end].start - rows[begin].start) // US
+    if lag_s < 0 or lag_s > usual_s:
+        return NEVER
+    return int(rules.settings[0].lag_points + lag_s * rules.settings[0].lag_slope // usual_s)
+
+
+@compiled
+def is_moment(rows: Table, i: int) -> bool:
+    """Say whether a record tells a single moment of the act."""
+    return bool(rows[i].end == rows[i].start)
+
+
+@compiled
 def mixes(rows: Table, rules: Rules, i: int) -> bool:
     """Say whether the record's platform cannot tell the behaviours of the family apart."""
-    known = rules.customs[rows[i].platform, rows[i].family].mixes
+    known = rules.customs[rows[i].platform, rows[i].behaviour].mixes
     return bool(known == 1 or (known < 0 and rules.roles[rows[i].rank].mixes))
 
 
 @compiled
-def tells_end(rows: Table, rules: Rules, i: int) -> bool:
-    """Say whether a record's single moment is the end of the act."""
-    known = rules.customs[rows[i].platform, rows[i].family].ends
-    return bool(known == 1 or (known < 0 and rules.role_ends[rows[i].rank, rows[i].family]))
+def tells_end(rows: Table, rules: Rules, i: int) -> int:
+    """Return what a record's single moment is: START or END of the act, or EITHER."""
+    known = rules.customs[rows[i].platform, rows[i].behaviour].ends
+    return int(known if known >= 0 else rules.role_ends[rows[i].rank, rows[i].family])
 
 
 @compiled
 def us_apart(rows: Table, rules: Rules, i: int, j: int) -> int:
     """Return the microseconds between two reports of the same moment, as far as each tells it."""
-    i_moment, j_moment = rows[i].end == rows[i].start, rows[j].end == rows[j].start
+    i_moment, j_moment = is_moment(rows, i), is_moment(rows, j)
     if i_moment != j_moment:
         moment, act = (i, j) if i_moment else (j, i)
-        if tells_end(rows, rules, moment):
+        told = tells_end(rows, rules, moment)
+        if told != START:
             # An end is less certain than a start: clocks of interval reporters stretch by some per cent.
             stretch = (rows[act].end - rows[act].start) // 1000 * rules.settings[0].stretch
-            return int(
-                max(0, _between(rows[moment].start, rows[moment].grain, rows[act].end, rows[act].grain) - stretch)
-            )
+            after = _between(rows[moment].start, rows[moment].grain, rows[act].end, rows[act].grain)
+            if told == END:
+                return int(max(0, after - stretch))
+            before = _between(rows[moment].start, rows[moment].grain, rows[act].start, rows[act].grain)
+            return int(min(before, max(0, after - stretch)))
     return _between(rows[i].start, rows[i].grain, rows[j].start, rows[j].grain)
 
 

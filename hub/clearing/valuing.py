@@ -1,7 +1,6 @@
 """The methodology's amounts of encoded records: the same table of rates as quantification has, by code. Pure."""
 
 import numpy as np
-import numpy.typing as npt
 
 from hub.clearing.codes import Catalogue
 from hub.clearing.rows import I16, Table
@@ -25,12 +24,12 @@ class Valuer:
         self._counts_one = np.array([[unit in b.units and b.counts_one(unit) for b, unit in row] for row in pairs])
         self._witnessed = np.array([Role(role).is_witness for role in catalogue.roles], np.int8)
 
-    def fill(self, rows: Table, region: npt.NDArray[np.int32]) -> None:
+    def fill(self, rows: Table) -> None:
         """Fill in `reference` of ROW; rows with unknown words get any amount, and are rejected anyway."""
         for part in slices_of(len(rows)):
             some = rows[part]
             behaviour, unit, quantity = some["behaviour"], some["unit"], some["quantity"]
             witnessed = self._witnessed[some["rank"]]
-            rate = self._table.find(self._methods[behaviour, unit], region[part], some["start"], witnessed)
+            rate = self._table.find(self._methods[behaviour, unit], some["region"], some["start"], witnessed)
             one = np.where(self._counts_one[behaviour, unit], MICRO, NONE)
             some["reference"] = self._table.amounts(rate, np.where(quantity < 0, one, quantity))

@@ -9,6 +9,11 @@ from hub.clearing.vocabulary import Reason
 from standards.schema import Verdict
 
 ORDER, OTHER_ORDER, PAYMENT = 101, 102, 900
+# Those that a whole day, two places or many days make: test_clearing_doubts.py.
+IN_DOUBTS = {
+    "implausible_power", "implausible_energy", "implausible_day_total", "impossible_travel", "same_steps_every_day",
+    "steady_steps", "full_steps_every_day", "released_together",
+}  # fmt: skip
 TRIP = {"behaviour": "MOB-METRO", "lasts": 20}
 MEAL = {"behaviour": "FOOD-NOTABLEWARE", "lasts": 0}
 
@@ -333,7 +338,7 @@ def test_each_case_has_its_outcome(kit: Any, name: str, told: list[Any], expecte
 def test_the_table_covers_every_verdict_and_reason() -> None:
     outcomes = [outcome for _, _, expected in CASES for outcome in expected.values()]
     assert {verdict for verdict, _, _ in outcomes} == set(Verdict)
-    elsewhere = {"implausible_day", "too_many_candidates", "no_rate"}
+    elsewhere = {"implausible_day", "too_many_candidates", "no_rate"} | IN_DOUBTS
     assert {reason for _, _, reason in outcomes} == {r.name.lower() for r in Reason} - elsewhere
 
 

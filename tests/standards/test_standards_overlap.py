@@ -54,7 +54,7 @@ def test_the_sources_of_overlaps_are_registered():
         (('id = "charge"', 'id = "travel"'), r"o.toml:\d+: id is 'travel'"),
         (('id = "carpool"', 'id = "once-only"'), r"o.toml:\d+: overlap once-only occurs twice"),
         (
-            ('clearing_policy = "clearing-2026.1"', 'clearing_policy = "clearing-1999.1"'),
+            ('clearing_policy = "clearing-2026.2"', 'clearing_policy = "clearing-1999.1"'),
             "o.toml:1: clearing_policy is",
         ),
         (('precisions = ["second", "minute"]', 'precisions = ["hour"]'), r"o.toml:\d+: precisions holds unknown"),

@@ -9,7 +9,7 @@ from standards.datafile import DATA, DataError
 from standards.policy import load_policy, parse_policy
 from standards.schema import Role
 
-FILE = DATA / "clearing-policy-2026.1.toml"
+FILE = DATA / "clearing-policy-2026.2.toml"
 
 
 def test_the_role_order_is_the_products():
