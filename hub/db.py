@@ -14,6 +14,8 @@ import polars as pl
 from sqlalchemy import Connection, Engine, bindparam, create_engine, event, make_url, text
 from sqlalchemy.orm import Session
 
+from hub.columns import copy_in
+
 BUSY_TIMEOUT_MS = 60_000
 INSERT_CHUNK = 5_000
 
@@ -91,14 +93,10 @@ def append_frame(session: Session, table: str, frame: pl.DataFrame) -> int:
     """
     if frame.is_empty():
         return 0
-    columns = ", ".join(frame.columns)
     if is_postgresql(session):
-        driver = session.connection().connection.driver_connection
-        assert driver is not None  # noqa: S101 - a pooled connection always has its driver's
-        with driver.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
-            for row in frame.iter_rows():
-                copy.write_row(row)
+        copy_in(session, table, frame)
         return len(frame)
+    columns = ", ".join(frame.columns)
     marks = ", ".join("?" * frame.width)
     connection = session.connection()
     for start in range(0, len(frame), INSERT_CHUNK):

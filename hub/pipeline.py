@@ -17,16 +17,18 @@ from connectors.base import Delivery, Outcome
 from consent.terms import Purpose
 from hub.changes import log_change, log_changes
 from hub.clearing import store as clearing_store
-from hub.clearing.deciding import NO_LAST_SEQ, Decided, credit, decide, observe_window
+from hub.clearing.deciding import Decided, credit, decide_bucket, decide_people, learn_window
 from hub.clearing.facts import Facts
 from hub.clearing.final import Manifest, make_manifest, require_finalisable
 from hub.clearing.groups import bucket_range
+from hub.clearing.learning import keep_counts
 from hub.clearing.windows import (
     Sealed,
     WindowState,
     advance,
     find_open_window,
     join_open_window,
+    load_span,
     load_uncleared,
     require_window,
     seal,
@@ -195,8 +197,7 @@ def clear_dirty(hub: Hub, *, now: datetime, limit: int = 2_000) -> int:
             return 0
         window_id = join_open_window(session)
         people = dirty["subject_id"].to_list()
-        records = clearing_store.load_subject_records(session, window_id, people)
-        decided = decide(session, window_id, records, last_seq=NO_LAST_SEQ, facts=None, now=now)
+        decided = decide_people(session, load_span(session, window_id), people, now=now)
         clearing_store.replace_provisional(session, window_id, people)
         _append(session, decided, window_id, provisional=True)
         clearing_store.clean_dirty(session, dirty)
@@ -228,16 +229,21 @@ def seal_window(hub: Hub, *, now: datetime, window_id: int | None = None) -> Sea
 def clear_sealed(hub: Hub, *, now: datetime) -> int | None:
     """Clear the oldest sealed window group by group and post its grams as pending; returns its id, None if there is none.
 
+    What it teaches of platforms is kept before anything of it is decided: a run that goes on later takes the same for known.
+
     Each group of buckets is one transaction that also moves the window's marker: a run that dies goes on where it was.
     """
     with reading(hub.engine) as session:
         window = load_uncleared(session)
         if window is None:
             return None
-        facts = observe_window(session, window.window_id, groups=window.groups or 1)
-    while clear_group(hub, window.window_id, facts, now=now):
+        window_id = window.window_id
+        own, facts = learn_window(session, window_id, groups=window.groups or 1)
+    with writing(hub.engine) as session:
+        keep_counts(session, window_id, own)
+    while clear_group(hub, window_id, facts, now=now):
         pass
-    return window.window_id
+    return window_id
 
 
 def clear_group(hub: Hub, window_id: int, facts: Facts, *, now: datetime) -> bool:
@@ -247,9 +253,10 @@ def clear_group(hub: Hub, window_id: int, facts: Facts, *, now: datetime) -> boo
         if window.cleared_at is not None or window.groups is None or window.last_seq is None:
             return False
         first, end = bucket_range(window.groups_cleared, window.groups)
-        records = clearing_store.load_window_records(session, window_id, first_bucket=first, end_bucket=end)
-        decided = decide(session, window_id, records, last_seq=window.last_seq, facts=facts, now=now)
-        clearing_store.replace_provisional(session, window_id, records["subject_id"].unique().to_list())
+        decided = decide_bucket(
+            session, load_span(session, window_id), first_bucket=first, end_bucket=end, facts=facts, now=now
+        )
+        clearing_store.replace_provisional(session, window_id, decided.decisions["subject_id"].unique().to_list())
         _append(session, decided, window_id, provisional=False)
         clearing_store.append_reversals(session, decided.reversals, window_id)
         entries = credit(session, decided, window_id, now)

@@ -18,6 +18,7 @@ from hub.db import reading
 from hub.errors import NotFound
 from hub.participants import Feed, Platform, Status, open_platform
 from hub.pipeline import take_delivery
+from hub.records.races import try_again
 
 
 def take_upload(hub: Hub, subject_id: int, participant: str, content: bytes, *, now: datetime) -> Reply:
@@ -37,7 +38,7 @@ def take_upload(hub: Hub, subject_id: int, participant: str, content: bytes, *, 
         return received
     # Two people may bring the same file; each one's is a delivery of its own.
     delivery = replace(received, account=access.account, delivery_id=f"{access.link_id}:{received.delivery_id}"[:200])
-    outcome: Outcome = take_delivery(hub, platform, delivery, now=now)
+    outcome: Outcome = try_again(lambda: take_delivery(hub, platform, delivery, now=now))
     return receiver.acknowledge(delivery, outcome)
 
 

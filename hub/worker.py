@@ -24,6 +24,7 @@ from hub.keys.rotation import let_due_keys_sign
 from hub.log.sequencer import Sequencer
 from hub.log_signing import log_signer
 from hub.pipeline import clear_dirty, clear_sealed, seal_window
+from hub.records.races import DATABASE_ERRORS, lost_a_race
 from hub.staff.sessions import purge_staff
 from hub.sync.cursors import Lane
 from hub.sync.fetching import POLL, fetch_next
@@ -95,6 +96,11 @@ class Worker:
                 worked |= job.run()
             except Busy as busy:
                 log.info("job_busy", job=job.name, reason=str(busy))
+            except DATABASE_ERRORS as error:
+                if not lost_a_race(error):
+                    raise
+                # Rolled back whole: another transaction was faster, or two waited for each other.
+                log.info("job_met_another", job=job.name)
             self._next_run[job.name] = self.hub.clock() + job.every
         return worked
 

@@ -9,22 +9,23 @@ from sqlalchemy.orm import Session
 
 from consent.guard import permit
 from consent.terms import HUB, Purpose
-from hub.clearing import store
-from hub.clearing.facts import Facts, conclude, merge_evidence
-from hub.clearing.groups import bucket_range
-from hub.clearing.kernel import clear, observe
-from hub.clearing.versions import complete, prepare
+from hub.clearing import learning, store
+from hub.clearing.adoption import policy_of_window
+from hub.clearing.facts import Evidence, Facts, conclude, merge_evidence
+from hub.clearing.holds import load_released
+from hub.clearing.kernel import clear
+from hub.clearing.reviews import waived_records
+from hub.clearing.store import Span
+from hub.clearing.versions import complete, prepare, reopen
+from hub.clearing.windows import load_span
 from hub.ledger import postings
 from hub.ledger.store import append_entries, load_issued
-from standards.policy import load_policy
-from standards.schema import EVENT_SCHEMA, QUANTIFIED_SCHEMA
-
-NO_LAST_SEQ = 2**62  # an open window has no last number yet: whatever came, counts
+from standards.schema import EVENT_SCHEMA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """Decisions (DECISION plus subject_id, platform), events (EVENT) and reversals (event_id, by_record_id, reason)."""
+    """Decisions (DECISION plus subject_id, platform), events (EVENT) and reversals (`versions.Reopened`)."""
 
     decisions: pl.DataFrame
     events: pl.DataFrame
@@ -37,57 +38,88 @@ class Decided:
             "records_count": len(self.decisions),
             "events_count": len(self.events),
             "reversals_count": len(self.reversals),
+            "decided_anew_count": int(self.reversals["decided_anew"].sum() or 0),
             "counted_mg": int(self.decisions["counted_mg"].sum() or 0),
         }
 
 
+def decide_bucket(
+    session: Session, span: Span, *, first_bucket: int, end_bucket: int, facts: Facts, now: datetime
+) -> Decided:
+    """Run the people of some buckets of a sealed window through clearing; `facts` were learnt over the whole window."""
+    buckets = {"first_bucket": first_bucket, "end_bucket": end_bucket}
+    records = store.load_window_records(session, span.window_id, **buckets)
+    earlier = store.load_earlier(session, span, **buckets)
+    return decide(session, span, records, earlier, facts=facts, now=now)
+
+
+def decide_people(session: Session, span: Span, people: list[int], *, now: datetime) -> Decided:
+    """Run some people of an open window through clearing: provisional results.
+
+    With what their own records teach, who else shared their rides, and what the windows before taught.
+    """
+    records = store.load_subject_records(session, span.window_id, people)
+    earlier = store.load_subjects_earlier(session, span, people)
+    return decide(session, span, records, earlier, facts=None, now=now)
+
+
 def decide(
-    session: Session, window_id: int, records: pl.DataFrame, *, last_seq: int, facts: Facts | None, now: datetime
+    session: Session, span: Span, records: pl.DataFrame, earlier: pl.DataFrame, *, facts: Facts | None, now: datetime
 ) -> Decided:
     """Run one set of whole subjects of a window through clearing.
 
+    No grant that was asked changes before the caller's transaction ends: nothing is cleared behind a withdrawal.
+
     Args:
-        records: all records of these subjects in the window (store.load_window_records or load_subject_records).
-        facts: what was learnt over the whole window; None learns from `records` alone (provisional results).
+        records: all records of these subjects in the window; earlier: what earlier windows decided about them (store).
+        facts: what was learnt over the whole window; None learns from these records and the windows before.
     """
-    people = records["subject_id"].unique().to_list()
-    prepared = prepare(
-        records,
-        last_seq=last_seq,
-        live=store.load_live(session, window_id, people, last_seq=last_seq),
-        predecessors=store.load_predecessors(session, records["record_id"].to_list(), window_id),
-        refused=refused_records(session, records, Purpose.CLEAR, now),
-    )
-    policy = load_policy()
-    cleared = clear(prepared.standing, prepared.live, policy, facts)
-    whose = records.select("record_id", "subject_id", "platform")
+    opened = reopen(records, earlier, first_seq=span.first_seq, last_seq=span.last_seq)
+    prepared = prepare(opened.records, refused_records(session, opened.records, Purpose.CLEAR, now))
+    policy = policy_of_window(session, span.window_id)
+    if facts is None:
+        own = learning.gather_people(session, span, prepared.standing, opened.live, policy)
+        facts = conclude(merge_evidence([own, learning.load_before(session, span.window_id)]), policy)
+    waived = waived_records(load_released(session, span.window_id), earlier, opened.records)
+    cleared = clear(prepared.standing, opened.live, policy, facts, waived=waived)
+    whose = opened.records.select("record_id", "subject_id", "platform")
     # An act is valued by the version that its canonical record pins, whichever the hub uses for what is new.
-    pinned = records.select("methodology", event_id="record_id")
+    pinned = opened.records.select("methodology", event_id="record_id")
     events = cleared.events.drop("methodology").join(pinned, on="event_id", how="left")
+    decisions = complete(prepared, cleared.decisions, opened.live)
     return Decided(
-        decisions=complete(prepared, cleared.decisions).join(whose, on="record_id", how="left"),
+        decisions=decisions.join(whose, on="record_id", how="left"),
         events=events.select(list(EVENT_SCHEMA)),
-        reversals=prepared.reversals,
+        reversals=opened.reversals,
         policy=policy.version,
     )
 
 
 def observe_window(session: Session, window_id: int, *, groups: int) -> Facts:
-    """Learn over a whole window what no single bucket can know (shared keys, end-of-act payments), group by group."""
-    policy = load_policy()
-    parts = []
-    for group in range(groups):
-        first, end = bucket_range(group, groups)
-        records = store.load_window_records(session, window_id, first_bucket=first, end_bucket=end)
-        parts.append(observe(records.select(list(QUANTIFIED_SCHEMA)), None, policy))
-    return conclude(merge_evidence(parts), policy)
+    """Return what clearing takes for known in a window (`learn_window`)."""
+    return learn_window(session, window_id, groups=groups)[1]
+
+
+def learn_window(session: Session, window_id: int, *, groups: int) -> tuple[Evidence, Facts]:
+    """Learn over a whole window what no single bucket can know (shared keys, end-of-act payments), group by group.
+
+    What the windows before it taught is added, so that a small window is read as they were. Returns the window's own
+    evidence, to be kept for the windows after it, and what follows from both.
+    """
+    policy = policy_of_window(session, window_id)
+    own = learning.gather_window(session, load_span(session, window_id), policy, groups=groups)
+    return own, conclude(merge_evidence([own, learning.load_before(session, window_id)]), policy)
 
 
 def refused_records(session: Session, records: pl.DataFrame, purpose: Purpose, now: datetime) -> pl.DataFrame:
-    """Ask the guard about records of the store; returns record_id and reason of those refused."""
+    """Ask the guard about records of the store; returns record_id and reason of those refused.
+
+    What is asked stays as it is until the transaction ends, as where records are collected: a withdrawal that is told to
+    the person as done is never followed by an act that is cleared or credited on the grant it ended.
+    """
     numbered = records.with_row_index("row")
     asked = numbered.select("row", "subject_id", "platform", "behaviour", at="start_at")
-    permission = permit(session, purpose=purpose, recipient=HUB, asked=asked, now=now)
+    permission = permit(session, purpose=purpose, recipient=HUB, asked=asked, now=now, hold=True)
     return numbered.join(permission.refused, on="row", how="inner").select("record_id", "reason")
 
 

@@ -1,16 +1,19 @@
 """What clearing reads and writes. I/O: the database, inside the caller's transaction.
 
 Decisions and events of an open window are provisional and are rewritten as a whole, subject by subject; those of a
-cleared window are never touched again (a reversal is a row of its own).
+cleared window are never touched again: a reversal is a row of its own, and so is a later window's decision about a record
+whose event was taken back.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 from sqlalchemy.orm import Session
 
-from hub.db import append_frame, load_by_ids, load_frame
+from hub.columns import load_columns
+from hub.db import INSERT_CHUNK, append_frame, load_by_ids, load_frame
 from standards.schema import QUANTIFIED_SCHEMA
 
 _COLUMNS = (
@@ -22,61 +25,115 @@ _STORED: dict[str, Any] = {
 } | {"start_us": pl.Int64(), "end_us": pl.Int64(), "event_key": pl.Int64(), "payment_key": pl.Int64()}
 _ORDER = [c.split(".")[1] for c in _COLUMNS.split(", ")]
 RECORD_ROWS = {name: _STORED[name] for name in _ORDER} | {
+    "stream": pl.String(),
     "superseded_by": pl.Int64(),
     "cancelled": pl.Boolean(),
     "methodology": pl.String(),
 }
-LIVE_ROWS = {name: _STORED[name] for name in _ORDER} | {
+EARLIER_ROWS = RECORD_ROWS | {
     "event_id": pl.Int64(),
     "verdict": pl.String(),
+    "reason": pl.String(),
     "counted_mg": pl.Int64(),
     "canonical_record_id": pl.Int64(),
+    "taken_back": pl.Boolean(),
 }
+_MORE = "s.stream, s.superseded_by, s.cancelled, r.methodology"
+# Who has records in some buckets of a window, and whose earlier records were superseded by one of it, whoever has that.
+_CONCERNED = (
+    "(SELECT n.subject_id FROM reduction_record n WHERE n.window_id = :w AND n.bucket >= :low AND n.bucket < :high "
+    "UNION SELECT q.subject_id FROM source_record o JOIN reduction_record q ON q.record_id = o.record_id "
+    "WHERE o.superseded_by >= :first AND o.superseded_by <= :last AND q.bucket >= :low AND q.bucket < :high)"
+)
+# What stands of the decisions `d` about one record: where its event was taken back, a later window decided anew.
+NEWEST = "NOT EXISTS (SELECT 1 FROM decision l WHERE l.record_id = d.record_id AND l.window_id > d.window_id)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A window and its range of record numbers, both ends included."""
+
+    window_id: int
+    first_seq: int
+    last_seq: int
 
 
 def load_window_records(session: Session, window_id: int, *, first_bucket: int, end_bucket: int) -> pl.DataFrame:
-    """Load a window's records of some buckets: QUANTIFIED columns plus superseded_by, cancelled and methodology."""
+    """Load a window's records of some buckets: QUANTIFIED plus stream, superseded_by, cancelled and methodology."""
     sql = (
-        f"SELECT {_COLUMNS}, s.superseded_by, s.cancelled, r.methodology "
-        "FROM reduction_record r JOIN source_record s USING (record_id) "
-        "WHERE r.window_id = :w AND r.bucket >= :first AND r.bucket < :end"
+        f"SELECT {_COLUMNS}, {_MORE} FROM reduction_record r JOIN source_record s USING (record_id) "
+        "WHERE r.window_id = :w AND r.bucket >= :low AND r.bucket < :high"
     )
-    return _typed(load_frame(session, sql, RECORD_ROWS, w=window_id, first=first_bucket, end=end_bucket))
+    return _typed(load_columns(session, sql, RECORD_ROWS, w=window_id, low=first_bucket, high=end_bucket))
 
 
 def load_subject_records(session: Session, window_id: int, subject_ids: list[int]) -> pl.DataFrame:
     """Load a window's records of some subjects, in the same shape."""
     sql = (
-        f"SELECT {_COLUMNS}, s.superseded_by, s.cancelled, r.methodology "
+        f"SELECT {_COLUMNS}, {_MORE} "
         "FROM reduction_record r JOIN source_record s USING (record_id) WHERE r.window_id = :w AND r.subject_id IN :ids"
     )
     return _typed(load_by_ids(session, sql, RECORD_ROWS, subject_ids, w=window_id))
 
 
-def load_live(session: Session, window_id: int, subject_ids: list[int], *, last_seq: int) -> pl.DataFrame:
-    """Load the subjects' records that earlier windows cleared and that still stand, with their decisions.
+def load_earlier(session: Session, span: Span, *, first_bucket: int, end_bucket: int) -> pl.DataFrame:
+    """Load what earlier windows decided about the people of some buckets whom the window concerns.
 
-    Records of reversed events, versions superseded up to `last_seq`, and what only a person's own document told, are left
-    out: they claim nothing, and who tells of the act now may count.
+    Returns:
+        As `load_window_records`, with event_id, verdict, reason, counted_mg, canonical_record_id, and whether the event is
+        `taken_back`: all decisions that still stand, and those about records that are superseded by now.
     """
-    sql = (
-        f"SELECT {_COLUMNS}, d.event_id, d.verdict, d.counted_mg, d.canonical_record_id FROM reduction_record r "
-        "JOIN decision d USING (record_id) JOIN source_record s USING (record_id) "
-        "LEFT JOIN event_reversal v ON v.event_id = d.event_id "
-        "WHERE r.subject_id IN :ids AND d.window_id < :w AND d.provisional = :no AND d.verdict <> 'rejected' "
-        "AND d.reason <> 'declared_only' AND v.event_id IS NULL AND (s.superseded_by IS NULL OR s.superseded_by > :last)"
-    )
-    return _typed(load_by_ids(session, sql, LIVE_ROWS, subject_ids, w=window_id, no=False, last=last_seq))
+    sql = f"{_EARLIER} AND r.subject_id IN {_CONCERNED}"
+    buckets = {"low": first_bucket, "high": end_bucket, "first": span.first_seq}
+    return _typed(load_columns(session, sql, EARLIER_ROWS, **_until(span), **buckets))
 
 
-def load_predecessors(session: Session, record_ids: list[int], window_id: int) -> pl.DataFrame:
-    """Load the cleared decisions that these records supersede: by_record_id, record_id, event_id, verdict."""
-    sql = (
-        "SELECT s.superseded_by, d.record_id, d.event_id, d.verdict FROM source_record s JOIN decision d USING (record_id) "
-        "WHERE s.superseded_by IN :ids AND d.window_id < :w AND d.provisional = :no"
+def load_subjects_earlier(session: Session, span: Span, subject_ids: list[int]) -> pl.DataFrame:
+    """Load what earlier windows decided about some people, in the same shape."""
+    return _typed(
+        load_by_ids(session, f"{_EARLIER} AND r.subject_id IN :ids", EARLIER_ROWS, subject_ids, **_until(span))
     )
-    schema = {"by_record_id": pl.Int64(), "record_id": pl.Int64(), "event_id": pl.Int64(), "verdict": pl.String()}
-    return load_by_ids(session, sql, schema, record_ids, w=window_id, no=False)
+
+
+def load_sharers(
+    session: Session, span: Span, keys: list[int], behaviours: list[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Load the standing records of shared acts with these event keys (as stored), up to the span's end.
+
+    Args:
+        behaviours: of our own list; whose acts people share.
+
+    Returns:
+        QUANTIFIED of the window, and of earlier windows the same plus event_id, verdict, counted_mg.
+    """
+    # Written out, because a database uses the index of one behaviour only where it reads the same word.
+    words = " OR ".join(f"r.behaviour = '{code}'" for code in behaviours) or "1 = 0"
+    which = f"({words}) AND r.event_key IN :ids"
+    sql = (
+        f"SELECT {_COLUMNS}, {_MORE} FROM reduction_record r JOIN source_record s USING (record_id) "
+        f"WHERE r.window_id = :w AND {which}"
+    )
+    new = _typed(load_by_ids(session, sql, RECORD_ROWS, keys, w=span.window_id))
+    earlier = _typed(load_by_ids(session, f"{_EARLIER} AND {which}", EARLIER_ROWS, keys, **_until(span)))
+    stands = (pl.col("superseded_by").is_null() | (pl.col("superseded_by") > span.last_seq)) & ~pl.col("cancelled")
+    live = earlier.filter(stands & ~pl.col("taken_back"))
+    return (
+        new.filter(stands).select(list(QUANTIFIED_SCHEMA)),
+        live.select(*QUANTIFIED_SCHEMA, "event_id", "verdict", "counted_mg"),
+    )
+
+
+_EARLIER = (
+    f"SELECT {_COLUMNS}, {_MORE}, d.event_id, d.verdict, d.reason, d.counted_mg, d.canonical_record_id, "
+    "v.event_id IS NOT NULL FROM reduction_record r "
+    "JOIN decision d USING (record_id) JOIN source_record s USING (record_id) "
+    "LEFT JOIN event_reversal v ON v.event_id = d.event_id WHERE d.window_id < :w AND d.provisional = :no "
+    "AND ((v.event_id IS NULL AND d.verdict <> 'rejected') OR s.superseded_by <= :last)"
+)
+
+
+def _until(span: Span) -> dict[str, Any]:
+    return {"w": span.window_id, "no": False, "last": span.last_seq}
 
 
 def take_dirty(session: Session, limit: int) -> pl.DataFrame:
@@ -96,10 +153,11 @@ def clean_dirty(session: Session, dirty: pl.DataFrame) -> None:
 def replace_provisional(session: Session, window_id: int, subject_ids: list[int]) -> None:
     """Drop the provisional decisions and events of these subjects in a window that is not cleared yet."""
     for table in ("decision", "event"):
-        for subject_id in subject_ids:
+        gone = text(f"DELETE FROM {table} WHERE window_id = :w AND subject_id IN :ids AND provisional = :yes")
+        for start in range(0, len(subject_ids), INSERT_CHUNK):
+            some = subject_ids[start : start + INSERT_CHUNK]
             session.execute(
-                text(f"DELETE FROM {table} WHERE window_id = :w AND subject_id = :s AND provisional = :yes"),
-                {"w": window_id, "s": subject_id, "yes": True},
+                gone.bindparams(bindparam("ids", expanding=True)), {"w": window_id, "ids": some, "yes": True}
             )
 
 
@@ -125,13 +183,13 @@ def append_events(session: Session, events: pl.DataFrame, window_id: int, *, pro
 
 
 def append_reversals(session: Session, reversals: pl.DataFrame, window_id: int) -> None:
-    """Store that events no longer count (event_id, by_record_id, reason)."""
-    rows = reversals.select("event_id", "by_record_id", "reason", window_id=pl.lit(window_id))
+    """Store that events no longer count (event_id, by_record_id, reason, decided_anew)."""
+    rows = reversals.select("event_id", "by_record_id", "reason", "decided_anew", window_id=pl.lit(window_id))
     append_frame(session, "event_reversal", rows)
 
 
 def load_positions(session: Session, window_id: int | None = None) -> pl.DataFrame:
-    """Sum decisions per platform, over one window or over all."""
+    """Sum decisions per platform: those of one window, or the newest about each record."""
     verdicts = ("duplicate", "overlapped", "held", "rejected")
     counts = ", ".join(f"CAST(SUM(CASE WHEN d.verdict = '{v}' THEN 1 ELSE 0 END) AS BIGINT)" for v in verdicts)
     sql = (
@@ -139,7 +197,7 @@ def load_positions(session: Session, window_id: int | None = None) -> pl.DataFra
         "CAST(COALESCE(SUM(CASE WHEN v.event_id IS NULL THEN d.counted_mg ELSE 0 END), 0) AS BIGINT), "
         f"{counts} FROM decision d JOIN reduction_record r USING (record_id) JOIN source_record s USING (record_id) "
         "LEFT JOIN event_reversal v ON v.event_id = d.event_id "
-        f"{'WHERE d.window_id = :w' if window_id is not None else ''} GROUP BY r.platform ORDER BY r.platform"
+        f"WHERE {NEWEST if window_id is None else 'd.window_id = :w'} GROUP BY r.platform ORDER BY r.platform"
     )
     schema = {"platform": pl.String()} | dict.fromkeys(("records", "claimed_mg", "counted_mg", *verdicts), pl.Int64())
     return load_frame(session, sql, schema, **({} if window_id is None else {"w": window_id}))

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, text
 from sqlmodel import Field, SQLModel
 
 from consent.types import UtcDateTime
@@ -47,7 +47,11 @@ class DirtySubject(SQLModel, table=True):
 
 
 class DecisionRow(SQLModel, table=True):
-    """The one decision about a record. Provisional ones are rewritten until the window is cleared, then never."""
+    """What a window decided about a record. Provisional ones are rewritten until the window is cleared, then never.
+
+    A record has one decision, of the window in which it came, and a further one for each later window that took its event
+    back and decided it anew. The newest stands.
+    """
 
     __tablename__ = "decision"
     __table_args__ = (
@@ -62,7 +66,9 @@ class DecisionRow(SQLModel, table=True):
         foreign_key="source_record.record_id",
         sa_column_kwargs={"autoincrement": False},
     )
-    window_id: int = Field(foreign_key="clearing_window.window_id")
+    window_id: int = Field(
+        primary_key=True, foreign_key="clearing_window.window_id", sa_column_kwargs={"autoincrement": False}
+    )
     subject_id: int = Field(sa_type=BigInteger)
     event_id: int | None = Field(default=None, sa_type=BigInteger)
     verdict: str = Field(max_length=16)
@@ -104,6 +110,52 @@ class EventReversal(SQLModel, table=True):
     by_record_id: int = Field(sa_type=BigInteger, foreign_key="source_record.record_id")
     window_id: int = Field(index=True, foreign_key="clearing_window.window_id")
     reason: str = Field(max_length=40)
+    decided_anew: int | None = Field(
+        default=None, description="how many other reports of it were decided anew; null: before the hub did that"
+    )
+
+
+class HoldReview(SQLModel, table=True):
+    """What a reviewer decided about a hold, once. What was decided in its window stays; a release goes on as a new version.
+
+    `why` is the reviewer's own line; it never leaves the hub (the log has a digest of the row) and goes with an erasure.
+    """
+
+    __tablename__ = "hold_review"
+    __table_args__ = (
+        CheckConstraint("(outcome = 'released') = (record_id IS NOT NULL)", name="ck_hold_review_record"),
+        CheckConstraint("outcome IN ('released', 'rejected')", name="ck_hold_review_outcome"),
+    )
+
+    event_id: int = Field(
+        sa_type=BigInteger, primary_key=True, foreign_key="event.event_id", sa_column_kwargs={"autoincrement": False}
+    )
+    review_id: str = Field(max_length=32, unique=True)
+    subject_id: int = Field(sa_type=BigInteger, index=True)
+    outcome: str = Field(max_length=8)
+    rule: str = Field(max_length=40, description="by which it was held")
+    reason: str = Field(max_length=80)
+    staff_id: str = Field(max_length=32, foreign_key="staff.staff_id")
+    why: str = Field(max_length=200)
+    record_id: int | None = Field(
+        default=None, sa_type=BigInteger, foreign_key="source_record.record_id",
+        description="of a release: the version that is cleared instead",
+    )  # fmt: skip
+    window_id: int = Field(
+        foreign_key="clearing_window.window_id", description="the open one, in which a release counts"
+    )
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class WindowLearning(SQLModel, table=True):
+    """What a window's records taught about platforms (counts by platform and behaviour); written before it is cleared."""
+
+    __tablename__ = "window_learning"
+
+    window_id: int = Field(
+        primary_key=True, foreign_key="clearing_window.window_id", sa_column_kwargs={"autoincrement": False}
+    )
+    counts: str = Field(sa_type=Text)
 
 
 class Reconciliation(SQLModel, table=True):
@@ -120,3 +172,16 @@ class Reconciliation(SQLModel, table=True):
     theirs_rows: int | None = None
     breaks: str = Field(default="[]", sa_type=Text)
     compared_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class PolicyAdoption(SQLModel, table=True):
+    """Says that a clearing policy decides about every window from `first_window` on, until the next one is adopted."""
+
+    __tablename__ = "policy_adoption"
+
+    adoption: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    policy: str = Field(max_length=40)
+    former: str = Field(max_length=40, description="the policy that decided until then")
+    first_window: int
+    why: str = Field(sa_type=Text, description="the operator's words; the log has a digest of them")
+    adopted_at: datetime = Field(sa_type=UtcDateTime)

@@ -13,6 +13,7 @@ from sqlalchemy import func, text
 from sqlalchemy.orm import Session
 from sqlmodel import col, select
 
+from hub.clearing.store import Span
 from hub.clearing.tables import ClearingWindow
 from hub.db import is_postgresql
 from hub.errors import Conflict, NotFound
@@ -29,6 +30,8 @@ class WindowState(StrEnum):
     FINAL = "final"
 
 
+NO_LAST_SEQ = 2**62
+"""An open window has no last number yet: whatever came, counts."""
 NEXT = dict(zip(list(WindowState)[:-1], list(WindowState)[1:], strict=True))
 
 
@@ -58,6 +61,13 @@ def join_open_window(session: Session) -> int:
         if row is not None:
             return int(row)
     raise NotFound("no clearing window is open; run `tanlian migrate`")
+
+
+def load_span(session: Session, window_id: int) -> Span:
+    """Return a window's range of numbers; an open one has no end yet."""
+    wanted = select(col(ClearingWindow.first_seq), col(ClearingWindow.last_seq))
+    first, last = session.execute(wanted.where(col(ClearingWindow.window_id) == window_id)).one()
+    return Span(window_id=window_id, first_seq=first, last_seq=NO_LAST_SEQ if last is None else last)
 
 
 def hold_unfinished_windows(session: Session) -> int:

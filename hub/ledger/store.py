@@ -7,11 +7,11 @@ the same cause twice an error instead of a second entry.
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import insert, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from hub.columns import instant_text
 from hub.db import append_frame, load_by_ids, load_frame, next_sequence
-from hub.ledger.tables import JournalEntry
 
 ACCOUNT_SCHEMA = {
     "account_id": pl.Int64(),
@@ -36,7 +36,7 @@ def append_entries(session: Session, entries: pl.DataFrame, sides: pl.DataFrame,
         raise AssertionError(f"{len(unbalanced)} entries do not sum to zero")
     accounts = _require_accounts(session, sides)
     sides = sides.join(accounts, on=["account_kind", "subject_id", "platform"], how="inner", nulls_equal=True)
-    session.execute(insert(JournalEntry), [{**row, "posted_at": now} for row in entries.iter_rows(named=True)])
+    append_frame(session, "journal_entry", entries.with_columns(posted_at=pl.lit(instant_text(session, now))))
     append_frame(session, "posting", sides.select("entry_id", "line", "account_id", "window_id", "vintage", "mg"))
     return len(entries)
 
@@ -107,14 +107,14 @@ def _require_accounts(session: Session, sides: pl.DataFrame) -> pl.DataFrame:
     missing = wanted.join(known, on=on, how="anti", nulls_equal=True)
     if missing.is_empty():
         return known
-    for number, row in zip(next_sequence(session, "account", len(missing)), missing.iter_rows(named=True), strict=True):
-        session.execute(
-            text(
-                "INSERT INTO account (account_id, kind, subject_id, platform) "
-                "VALUES (:n, :account_kind, :subject_id, :platform) ON CONFLICT DO NOTHING"
-            ),
-            {"n": number, **row},
-        )
+    numbers = pl.Series("n", next_sequence(session, "account", len(missing)), dtype=pl.Int64())
+    session.execute(
+        text(
+            "INSERT INTO account (account_id, kind, subject_id, platform) "
+            "VALUES (:n, :account_kind, :subject_id, :platform) ON CONFLICT DO NOTHING"
+        ),
+        missing.with_columns(numbers).to_dicts(),
+    )
     return _load_accounts(session, wanted)
 
 

@@ -32,6 +32,7 @@ def empty_records(session: Session, ring: KeyRing, subject_id: int) -> int:
         ),
         {"s": subject_id},
     )
+    session.execute(text("UPDATE hold_review SET why = '' WHERE subject_id = :s"), {"s": subject_id})
     session.execute(
         text(f"UPDATE event SET start_us = {_DAY}, end_us = {_DAY} WHERE subject_id = :s"), {"s": subject_id}
     )

@@ -24,6 +24,7 @@ from consent.keyring import KeyPurpose
 from consent.terms import HUB, Purpose
 from consent.vault import SubjectVault, load_vault
 from hub.changes import log_change
+from hub.clearing.store import NEWEST
 from hub.clearing.tables import ClearingWindow
 from hub.clearing.windows import hold_unfinished_windows
 from hub.clock import to_micros
@@ -64,7 +65,7 @@ _DECISION: dict[str, Any] = {
 # What stands: the newest version, not withdrawn by its platform, of an act that was neither rejected nor taken back.
 _STANDING = (
     "FROM reduction_record r JOIN source_record s ON s.record_id = r.record_id "
-    "JOIN person p ON p.subject_id = r.subject_id LEFT JOIN decision d ON d.record_id = r.record_id "
+    f"JOIN person p ON p.subject_id = r.subject_id LEFT JOIN decision d ON d.record_id = r.record_id AND {NEWEST} "
     "LEFT JOIN event_reversal x ON x.event_id = d.event_id "
     "WHERE r.methodology = :old AND s.superseded_by IS NULL AND NOT s.cancelled AND x.event_id IS NULL "
     "AND (d.verdict IS NULL OR d.verdict <> 'rejected')"

@@ -32,6 +32,12 @@ def load_known(session: Session, platform: str, stream: str, source_ids: list[st
     return load_by_ids(session, sql, KNOWN_SCHEMA, source_ids, platform=platform, stream=stream)
 
 
+def load_subjects(session: Session, record_ids: list[int]) -> pl.Series:
+    """Return whose records these are, each person as often as they have one."""
+    sql = "SELECT subject_id FROM source_record WHERE record_id IN :ids"
+    return load_by_ids(session, sql, {"subject_id": pl.Int64()}, record_ids)["subject_id"]
+
+
 def find_batches(session: Session, platform: str, stream: str, delivery_ids: list[str]) -> dict[str, Batch]:
     """Return the batches that came under these delivery ids, by id."""
     wanted = select(Batch).where(
@@ -78,14 +84,15 @@ def append_records(
     fresh = fresh.join(intake.standing, on="source_id", how="left", maintain_order="left").with_columns(
         superseded_by=pl.when(~pl.col("newest")).then(pl.coalesce("newest_id", "standing_id"))
     )
-    append_frame(session, "source_record", _source_rows(fresh, vault, shelf, received_at))
-    append_frame(session, "reduction_record", _reduction_rows(fresh, shelf, methodology))
-    for source in intake.standing.join(newest, on="source_id").iter_rows(named=True):
+    # First: of one record one version stands at any time, and the database holds everybody to it.
+    for source in intake.standing.join(newest, on="source_id").sort("standing_id").iter_rows(named=True):
         session.execute(
             update(SourceRecord)
             .where(col(SourceRecord.record_id) == source["standing_id"])
             .values(superseded_by=source["newest_id"])
         )
+    append_frame(session, "source_record", _source_rows(fresh, vault, shelf, received_at))
+    append_frame(session, "reduction_record", _reduction_rows(fresh, shelf, methodology))
 
 
 def append_quarantined(session: Session, frame: pl.DataFrame, shelf: Shelf, received_at: datetime) -> Counter[int]:

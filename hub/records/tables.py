@@ -6,7 +6,7 @@ kernel, and no driver builds a Python object per row. Token columns hold unsigne
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from consent.types import UtcDateTime
@@ -24,7 +24,9 @@ class Batch(SQLModel, table=True):
     delivery_id: str = Field(max_length=200)
     digest: bytes
     mapping: str = Field(max_length=120)
-    origin: str = Field(max_length=8, description="received, fetched, replayed from the quarantine, or restated")
+    origin: str = Field(
+        max_length=8, description="received, fetched, replayed from the quarantine, restated, or released"
+    )
     rows: int
     accepted: int
     replayed: int
@@ -43,9 +45,17 @@ class SourceRecord(SQLModel, table=True):
     __tablename__ = "source_record"
     __table_args__ = (
         UniqueConstraint("platform", "stream", "source_id", "digest"),
-        Index("ix_source_record_identity", "platform", "stream", "source_id"),
+        # One version stands: of two deliveries of newer versions at one moment, one is turned away and comes again.
+        Index(
+            "uq_source_record_standing", "platform", "stream", "source_id", unique=True,
+            sqlite_where=text("superseded_by IS NULL"), postgresql_where=text("superseded_by IS NULL"),
+        ),
+        Index(
+            "ix_source_record_superseded", "superseded_by",
+            sqlite_where=text("superseded_by IS NOT NULL"), postgresql_where=text("superseded_by IS NOT NULL"),
+        ),
         Index("ix_source_record_subject", "subject_id"),
-    )
+    )  # fmt: skip
 
     record_id: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
     platform: str = Field(max_length=64)
@@ -72,7 +82,21 @@ class ReductionRecord(SQLModel, table=True):
     __table_args__ = (
         Index("ix_reduction_record_subject", "subject_id", "start_us"),
         Index("ix_reduction_record_window", "window_id", "bucket"),
-    )
+        # Of shared rides only, which two people tell of under one key.
+        Index(
+            "ix_reduction_record_shared", "event_key",
+            sqlite_where=text("behaviour = 'MOB-CARPOOL'"), postgresql_where=text("behaviour = 'MOB-CARPOOL'"),
+        ),
+        # By number of the act or payment: who asks whether one is claimed names no person.
+        Index(
+            "ix_reduction_record_event_key", "event_key",
+            sqlite_where=text("event_key IS NOT NULL"), postgresql_where=text("event_key IS NOT NULL"),
+        ),
+        Index(
+            "ix_reduction_record_payment_key", "payment_key",
+            sqlite_where=text("payment_key IS NOT NULL"), postgresql_where=text("payment_key IS NOT NULL"),
+        ),
+    )  # fmt: skip
 
     record_id: int = Field(
         sa_type=BigInteger,

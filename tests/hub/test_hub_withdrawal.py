@@ -1,11 +1,11 @@
 """A withdrawal is in force for the very next act: with a fetch under way, inside a delivery, and before a push."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from threading import Event, Thread
 from typing import Any
 
 import pytest
+from tests_support.beside import PATIENCE_S, Gate, Running
 from tests_support.deliveries import BEIJING, act, delivery, join
 from tests_support.people import link_person
 from tests_support.portal import give_password
@@ -26,7 +26,6 @@ from hub.sync import fetching
 from hub.sync.cursors import ensure_state
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
-PATIENCE_S = 30.0
 LONG_ENOUGH_S = 1.0  # for a withdrawal that nothing holds up; it takes milliseconds
 BIKES = set(BEIJING["behaviours"])
 
@@ -39,42 +38,6 @@ def withdraw(hub: Hub, subject_id: int, grant_id: str) -> None:
     with writing(hub.engine) as session:
         for change in withdraw_grant(session, grant_id=grant_id, subject_id=subject_id, now=NOW):
             log_consent_change(session, change, NOW, hub=hub)
-
-
-class Gate:
-    """Holds a thread at one place until the test lets it go on."""
-
-    def __init__(self) -> None:
-        self.reached, self.opened = Event(), Event()
-
-    def hold(self) -> None:
-        self.reached.set()
-        assert self.opened.wait(PATIENCE_S), "nobody opened the gate"
-
-
-class Running:
-    """Something that runs beside the test and whose failure is the test's."""
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        self.failure: BaseException | None = None
-        self.done = Event()
-        self._work = work
-        self._thread = Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._work()
-        except BaseException as failure:
-            self.failure = failure
-        finally:
-            self.done.set()
-
-    def end(self) -> None:
-        self._thread.join(PATIENCE_S)
-        assert not self._thread.is_alive()
-        if self.failure is not None:
-            raise self.failure
 
 
 def stop_before_storing(monkeypatch: pytest.MonkeyPatch) -> Gate:

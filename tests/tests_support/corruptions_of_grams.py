@@ -42,6 +42,15 @@ GRAMS = (
         "UPDATE decision SET provisional = (1 = 0) WHERE record_id = :record_12",
     ),
     corruption(
+        "cleared_records_are_decided", "a record is decided again in a later window for no reason",
+        "INSERT INTO decision SELECT record_id, 3, subject_id, event_id, 'duplicate', rule, reason, 0, "
+        "canonical_record_id, policy, provisional FROM decision WHERE record_id = :record_7",
+    ),
+    corruption(
+        "cleared_records_are_decided", "an act was taken back in a window that did not decide anew",
+        "UPDATE event_reversal SET window_id = 3 WHERE event_id = :record_1",
+    ),
+    corruption(
         "counted_events_are_issued", "the grams of an event were never issued",
         "DELETE FROM posting WHERE entry_id = :issue_9", "DELETE FROM journal_entry WHERE entry_id = :issue_9",
     ),

@@ -14,6 +14,7 @@ RECORDS = (
     ),
     corruption(
         "one_version_stands", "a superseded version stands again",
+        "DROP INDEX uq_source_record_standing",
         "UPDATE source_record SET superseded_by = NULL WHERE record_id = :record_1",
     ),
     corruption(

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,13 +18,25 @@ from hub.app import create_app
 from hub.context import Hub
 from hub.db import reading
 
+# Building the application takes longer than most tests: what calls one hub calls one application, as outside.
+_running: deque[tuple[Hub, FastAPI]] = deque(maxlen=4)
+
+
+def app_of(hub: Hub) -> FastAPI:
+    """The application that runs on a hub; another hub, also the same one at a later time, has another one."""
+    for known, app in _running:
+        if known is hub:
+            return app
+    _running.append((hub, create_app(hub)))
+    return _running[-1][1]
+
 
 class Caller:
     """One client of the hub with its own cookies. Every call is answered by the whole application."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.app = create_app(hub)
+        self.app = app_of(hub)
         self.cookies = httpx.Cookies()
 
     def call(self, method: str, path: str, **request: Any) -> httpx.Response:
