@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.tanlian-setup
 
-.PHONY: help setup demo test check long lock format clean
+.PHONY: help setup spark demo test check long lock format clean
 
 help:
 	@echo "make demo [SERVE=1]  the main job on a small town, end to end"
@@ -12,6 +12,7 @@ help:
 	@echo "make check           format, lint, types, imports, then the tests (what CI runs)"
 	@echo "make long            the long suites"
 	@echo "make format          rewrite the code in the house format"
+	@echo "make spark           what the Spark engine needs, beside the rest (large)"
 	@echo "make lock            pin the dependencies again, with hashes"
 
 setup: $(STAMP)
@@ -44,9 +45,16 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe \
+	  --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
 lock:
-	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
-	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --extra dev -o requirements.lock pyproject.toml
+	$(PIP_COMPILE) --extra dev -o requirements.lock pyproject.toml
+	$(PIP_COMPILE) --extra spark -c requirements.lock -o requirements-spark.lock pyproject.toml
+
+# Spark is large, and few need it: what `tanlian clear --engine spark` wants, beside the rest.
+spark: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
 
 clean:
 	rm -rf $(VENV) var build dist

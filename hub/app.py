@@ -13,6 +13,7 @@ from hub.api.account import account_router
 from hub.api.doors import doors_router
 from hub.api.mine import mine_router
 from hub.api.operation import operation_router
+from hub.api.precheck import precheck_router
 from hub.api.problems import tell_problems
 from hub.api.standards import standards_router
 from hub.api.statements import statements_router
@@ -20,6 +21,7 @@ from hub.api.uploads import uploads_router
 from hub.changes import log_consent_change
 from hub.context import Hub
 from hub.log.routes import build_log_router
+from hub.portal.acts import acts_router
 from hub.portal.authorize import authorize_router
 from hub.portal.care import care_router
 from hub.portal.care_requests import care_requests_router
@@ -87,6 +89,7 @@ def create_app(hub: Hub) -> FastAPI:
     app.include_router(statements_router(hub, gate))
     app.include_router(account_router(hub, gate))
     app.include_router(mine_router(hub, gate))
+    app.include_router(precheck_router(hub, gate))
     app.include_router(uploads_router(hub, gate))
     app.include_router(authorize_router(hub, gate.authority))
     app.include_router(operation_router(hub))
@@ -97,6 +100,7 @@ def create_app(hub: Hub) -> FastAPI:
     app.include_router(care_router(hub))
     app.include_router(care_requests_router(hub))
     app.include_router(pages_router(hub))
+    app.include_router(acts_router(hub))
     app.include_router(signin_router(hub))
     app.include_router(stepup_router(hub))
     app.include_router(security_router(hub))

@@ -2,15 +2,18 @@
 
 import typer
 
-from hub.commands import comparing, demo, exporting, inspect, operate, people, rights
+from hub.commands import comparing, demo, explaining, exporting, inspect, operate, people, rights
+from hub.commands.anomalies import anomalies
 from hub.commands.bench import bench
 from hub.commands.console import told_errors
+from hub.commands.holds import holds
 from hub.commands.keys import keys
+from hub.commands.policy import policy
 from hub.commands.profiles import profiles
 from hub.commands.quarantine import quarantine
 from hub.commands.receipts import receipts
 from hub.commands.restating import restate
-from hub.commands.simulating import simulate
+from hub.commands.simulating import simulate, simulate_policy
 from hub.commands.staff import staff
 from hub.commands.standards import standards
 from hub.commands.sync import sync
@@ -27,7 +30,10 @@ app.command("serve")(operate.serve)
 app.command("worker")(operate.worker)
 app.command("demo")(demo.demo)
 app.command("clear")(inspect.clear)
+app.command("explain")(explaining.explain)
 app.command("audit")(operate.check)
+app.command("anomalies")(anomalies)
+app.add_typer(holds, name="holds")
 app.add_typer(people.participants, name="participants")
 app.add_typer(people.clients, name="clients")
 people.people.command("export")(rights.export)
@@ -46,6 +52,8 @@ standards.command("restate")(restate)
 standards.command("export")(exporting.export)
 standards.command("validate")(exporting.validate)
 app.add_typer(standards, name="standards")
+policy.command("simulate")(simulate_policy)
+app.add_typer(policy, name="policy")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(sync, name="sync")
 app.add_typer(operate.window, name="window")

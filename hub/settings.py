@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     lease: timedelta = Field(default=timedelta(seconds=60), description="how long a worker may keep a link unheard")
     max_pages_per_fetch: int = 10_000
     links_a_group: int = Field(default=64, ge=1, le=1000, description="links of one feed that a worker reads together")
-    clear_group_records: int = Field(default=400_000, description="about how many records one clearing step holds")
+    clear_group_records: int = Field(default=100_000, description="about how many records one clearing step holds")
     session_idle: timedelta = Field(
         default=timedelta(hours=1), description="a person who does nothing for so long has to sign in again"
     )
@@ -58,4 +58,10 @@ class Settings(BaseSettings):
     )
     key_overlap: timedelta = Field(
         default=timedelta(days=1), description="a new signing key is published this long before it signs"
+    )
+    precheck_calls_per_minute: int = Field(
+        default=60, ge=1, description="how often a platform may ask what is claimed already"
+    )
+    precheck_events_per_day: int = Field(
+        default=100_000, ge=0, description="about how many acts a platform may ask in a day; 0 lets nobody ask"
     )

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Engine
 from tests_support import secrets_in_logs
 from tests_support.postgres import Cluster, find_binaries
+from tests_support.scratch import write_into_memory
 
 from consent.keyring import load_keyring
 from hub.context import Hub
@@ -24,6 +25,8 @@ from hub.settings import Settings
 
 # Tables are as wide in a worker of the test runner, which sets a width of its own, as they are in a file.
 os.environ["COLUMNS"] = "140"
+
+write_into_memory()
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 BINARIES = find_binaries()

@@ -14,11 +14,13 @@ from starlette.concurrency import run_in_threadpool
 from consent.grants import Grant, require_grant
 from consent.pairwise import pairwise_subject
 from hub.api.access import Gate
+from hub.clearing.explanation import Report
 from hub.clock import from_micros
 from hub.context import Hub
-from hub.db import writing
+from hub.db import reading, writing
 from hub.disclosure import Shown, TooOften, load_shared, note_disclosure
 from hub.errors import NotFound
+from hub.explain import explain_stored
 from hub.records.corroboration import find_confirmations
 
 SCOPE = "account:read"
@@ -44,7 +46,7 @@ def account_router(hub: Hub, gate: Gate) -> APIRouter:
 
     @router.get("/account/events/{event_id}")
     async def event(request: Request, event_id: EventId) -> dict[str, Any]:
-        """Give one act with everybody who told of it, and why it counts once."""
+        """Give one act with everybody who told of it, and why it counts once: in a sentence (zh-CN, en) and as data."""
         return await run_in_threadpool(_event, hub, gate, gate.call(request), event_id)
 
     return router
@@ -79,7 +81,7 @@ def _entries(hub: Hub, gate: Gate, call: Any, limit: int, cursor: int | None) ->
 
 
 def _event(hub: Hub, gate: Gate, call: Any, event_id: int) -> dict[str, Any]:
-    _grant, shown, _now = _look(hub, gate, call, "event", event_id)
+    grant, shown, now = _look(hub, gate, call, "event", event_id)
     if shown.events.is_empty():
         raise NotFound("there is no such event in what you may see")
     told = _told(shown.events.row(0, named=True))
@@ -102,7 +104,27 @@ def _event(hub: Hub, gate: Gate, call: Any, event_id: int) -> dict[str, Any]:
         if platform in seen
     ]
     told["confirmed_by"] = confirmed
+    told["explanation"] = _explanation(hub, grant, shown, seen, event_id, now)
     return told
+
+
+def _explanation(hub: Hub, grant: Grant, shown: Shown, seen: set[str], event_id: int, now: datetime) -> dict[str, Any]:
+    """Explain the act as far as this recipient may know: other reports by `seen` platforms, other acts by its consent."""
+    with reading(hub.engine) as session:
+
+        def may_see(report: Report) -> bool:
+            if report.event_id == event_id:
+                return report.platform in seen
+            if report.event_id is None or report.start_at is None:
+                return False
+            at = report.start_at
+            named = any(
+                report.platform in one.platforms and report.behaviour in one.behaviours and one.since <= at < one.until
+                for one in shown.details
+            )
+            return named and not load_shared(session, grant, now=now, event_id=report.event_id).events.is_empty()
+
+        return explain_stored(session, event_id, may_see=may_see).to_dict()
 
 
 def _look(hub: Hub, gate: Gate, call: Any, what: str, event_id: int | None = None) -> tuple[Grant, Shown, datetime]:

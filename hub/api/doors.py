@@ -21,7 +21,7 @@ from hub.errors import Conflict, NotFound
 from hub.participants import Platform, Status, open_platform
 from hub.pipeline import take_delivery
 from hub.records.naming import load_naming
-from hub.records.races import DATABASE_ERRORS, TRIES, lost_a_race
+from hub.records.races import try_again
 from hub.records.told import load_quantities
 
 log = structlog.get_logger(__name__)
@@ -122,13 +122,7 @@ def _compare(hub: Hub, platform: Platform, receiver: StatementReceiver, inbound:
 
 def _store(hub: Hub, platform: Platform, delivery: Delivery, now: datetime) -> Outcome:
     """Take a delivery, again if the same rows were stored by another message at this very moment."""
-    for _ in range(TRIES - 1):
-        try:
-            return take_delivery(hub, platform, delivery, now=now)
-        except DATABASE_ERRORS as error:
-            if not lost_a_race(error):
-                raise
-    return take_delivery(hub, platform, delivery, now=now)
+    return try_again(lambda: take_delivery(hub, platform, delivery, now=now))
 
 
 def _no_door() -> Reply:

@@ -10,7 +10,7 @@ from hub.audit.report import Finding, Offenders
 _CHANGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "batch",
-        ("batch.received", "batch.fetched", "batch.replayed", "batch.restated"),
+        ("batch.received", "batch.fetched", "batch.replayed", "batch.restated", "batch.released"),
         "SELECT batch_id FROM batch ORDER BY batch_id",
     ),
     (
@@ -34,9 +34,19 @@ _CHANGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "SELECT window_id FROM clearing_window WHERE final_at IS NOT NULL ORDER BY window_id",
     ),
     (
+        "review",
+        ("review.decided",),
+        "SELECT review_id FROM hold_review ORDER BY review_id",
+    ),
+    (
         "staff action",
         ("access.made",),
         "SELECT action_id FROM staff_action ORDER BY action_id",
+    ),
+    (
+        "adoption of a policy",
+        ("standards.adopted",),
+        "SELECT 'clearing.policy:' || adoption FROM policy_adoption ORDER BY adoption",
     ),
     (
         "comparison",

@@ -1,5 +1,7 @@
 """Invariants 2 and 3: an event counts once, and nobody does two things at once. I/O: reads the database."""
 
+from collections.abc import Iterator
+
 import polars as pl
 
 from hub.audit.books import Books
@@ -79,9 +81,36 @@ def cleared_records_are_decided(books: Books) -> Finding:
         "WHERE NOT d.provisional AND (w.window_id IS NULL OR w.state = 'open') ORDER BY d.record_id"
     ):
         wrong.add(f"the decision about record {record} is settled in window {window}, which is open")
+    wrong.add_all(_decided_elsewhere(books))
     settled = books.count("decision WHERE NOT provisional")
     windows = books.count("clearing_window WHERE cleared_at IS NOT NULL")
     return Finding(figure=f"{settled:,} settled decisions in {windows:,} cleared windows", wrong=wrong)
+
+
+def _decided_elsewhere(books: Books) -> Iterator[str]:
+    """Find decisions of a window that the record did not come in, and whose event that window did not take back; and the
+    other way round, reports of an event that was taken back which were not decided anew then.
+
+    Of reversals that are older than deciding anew nothing is asked, nor of the record that the event is named by: it falls
+    with its event.
+    """
+    for record, window in books.rows(
+        "SELECT d.record_id, d.window_id FROM decision d JOIN source_record s ON s.record_id = d.record_id "
+        "WHERE NOT d.provisional AND d.window_id <> s.window_id AND NOT EXISTS (SELECT 1 FROM decision b "
+        "JOIN event_reversal x ON x.event_id = b.event_id AND x.window_id = d.window_id "
+        "WHERE b.record_id = d.record_id AND b.window_id < d.window_id) ORDER BY d.record_id, d.window_id"
+    ):
+        yield f"record {record} was decided anew in window {window}, which did not take its event back"
+    for record, event, window in books.rows(
+        "SELECT b.record_id, b.event_id, x.window_id FROM event_reversal x JOIN decision b ON b.event_id = x.event_id "
+        "JOIN source_record s ON s.record_id = b.record_id JOIN clearing_window w ON w.window_id = x.window_id "
+        "LEFT JOIN decision n ON n.record_id = b.record_id AND n.window_id = x.window_id AND NOT n.provisional "
+        "WHERE x.decided_anew IS NOT NULL AND NOT b.provisional AND b.window_id < x.window_id "
+        "AND b.record_id <> b.event_id AND b.verdict <> 'rejected' AND b.reason <> 'declared_only' "
+        "AND n.record_id IS NULL "
+        "AND (s.superseded_by IS NULL OR s.superseded_by > w.last_seq) ORDER BY b.record_id, x.window_id"
+    ):
+        yield f"record {record} was not decided anew in window {window}, which took its event {event} back"
 
 
 def counted_events_are_issued(books: Books) -> Finding:

@@ -7,6 +7,7 @@ import polars as pl
 from hub.audit.books import Books
 from hub.audit.report import Finding, Offenders
 from hub.audit.restatements import wrong_heirs
+from hub.audit.reviews import wrong_releases
 from mappings import MappingError, load_mapping
 from standards.datafile import DataError
 from standards.methodology import Methodology, load_methodology
@@ -57,6 +58,7 @@ def one_version_stands(books: Books) -> Finding:
     ):
         wrong.add(f"record {record} is superseded by {heir}, which is no version of it")
     wrong.add_all(wrong_heirs(books))
+    wrong.add_all(wrong_releases(books))
     identities = books.count(f"(SELECT 1 AS one FROM source_record GROUP BY {identity}) x")
     return Finding(figure=f"{identities:,} identities", wrong=wrong)
 

@@ -74,7 +74,7 @@ def batches_commit_to_records(books: Books) -> Finding:
     wrong, records, emptied = Offenders(), 0, 0
     logged = {
         reference: body
-        for origin in ("received", "fetched", "replayed", "restated")
+        for origin in ("received", "fetched", "replayed", "restated", "released")
         for reference, body in leaf_bodies(books, f"batch.{origin}").items()
     }
     rows = books.rows(

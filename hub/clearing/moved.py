@@ -1,4 +1,4 @@
-"""What another methodology would count, group by group: the sums of two clearings of the same records. Pure.
+"""What another methodology or policy would count, group by group: the sums of two clearings of the same records. Pure.
 
 Everything is asked for lazily, so that the caller may give all records or a part of them; the parts add up.
 """
@@ -23,7 +23,8 @@ MOVED_SCHEMA = pl.Schema(
         "to_mg": pl.Int64(),
     }
 )
-VERDICTS_SCHEMA = pl.Schema({"from_verdict": pl.String(), "to_verdict": pl.String(), "records": pl.Int64()})
+TURN = ("platform", "behaviour", "from_verdict", "to_verdict")
+TURNS_SCHEMA = pl.Schema({**dict.fromkeys(TURN, pl.String()), "records": pl.Int64()})
 LARGEST_SCHEMA = pl.Schema(
     {
         "record_id": pl.Int64(),
@@ -34,6 +35,10 @@ LARGEST_SCHEMA = pl.Schema(
         "to_mg": pl.Int64(),
         "from_verdict": pl.String(),
         "to_verdict": pl.String(),
+        "from_rule": pl.String(),
+        "to_rule": pl.String(),
+        "from_reason": pl.String(),
+        "to_reason": pl.String(),
     }
 )
 _SUMS = ("records", "changed", "from_mg", "to_mg")
@@ -45,10 +50,20 @@ class Moved:
 
     groups: pl.DataFrame
     """MOVED_SCHEMA, by platform, province and behaviour, each null where it is not told or not known."""
-    verdicts: pl.DataFrame
-    """VERDICTS_SCHEMA: how many records got which verdicts; equal ones too."""
+    turns: pl.DataFrame
+    """TURNS_SCHEMA: how many records of a platform and behaviour got which verdicts; equal ones too."""
     largest: pl.DataFrame
     """LARGEST_SCHEMA: the records whose milligrams changed most, the largest change first."""
+
+    @property
+    def verdicts(self) -> pl.DataFrame:
+        """`from_verdict`, `to_verdict`, `records`: the same over all platforms and behaviours."""
+        return self.turns_by()
+
+    def turns_by(self, *columns: str) -> pl.DataFrame:
+        """Return how many records got which verdicts, by `platform`, `behaviour`, both or neither."""
+        names = [*columns, "from_verdict", "to_verdict"]
+        return self.turns.group_by(names).agg(pl.col("records").sum()).sort(names)
 
     def total(self, column: str) -> int:
         """Return the sum of a column of `groups`."""
@@ -65,7 +80,8 @@ def compare(records: pl.LazyFrame, before: pl.LazyFrame, after: pl.LazyFrame, *,
 
     Args:
         records: `record_id`, `platform`, `region` and `behaviour` as the platforms told them.
-        before: DECISION of every record by the one clearing; `after` by the other.
+        before: DECISION (`record_id`, `verdict`, `rule`, `reason`, `counted_mg` of it) of every record by the one clearing;
+            `after` by the other.
         largest: how many single changes to name.
     """
     province = pl.col("region") // 10_000 * 10_000
@@ -84,9 +100,9 @@ def compare(records: pl.LazyFrame, before: pl.LazyFrame, after: pl.LazyFrame, *,
         from_mg=pl.col("from_mg").sum(),
         to_mg=pl.col("to_mg").sum(),
     )
-    verdicts = both.group_by("from_verdict", "to_verdict").agg(records=pl.len().cast(pl.Int64))
+    turns = both.group_by(TURN).agg(records=pl.len().cast(pl.Int64))
     most = both.filter(change > 0).sort(change, "record_id", descending=[True, False]).head(largest)
-    by_group, by_verdict, changes = pl.collect_all([groups, verdicts, most], engine="streaming")
+    by_group, by_verdict, changes = pl.collect_all([groups, turns, most], engine="streaming")
     return _ordered(by_group, by_verdict, changes, largest)
 
 
@@ -94,9 +110,7 @@ def add_up(parts: Sequence[Moved], *, largest: int) -> Moved:
     """Return what several parts of the records come to together."""
     return _ordered(
         pl.concat([MOVED_SCHEMA.to_frame(), *(part.groups for part in parts)]).group_by(GROUP).sum(),
-        pl.concat([VERDICTS_SCHEMA.to_frame(), *(part.verdicts for part in parts)])
-        .group_by("from_verdict", "to_verdict")
-        .sum(),
+        pl.concat([TURNS_SCHEMA.to_frame(), *(part.turns for part in parts)]).group_by(TURN).sum(),
         pl.concat([LARGEST_SCHEMA.to_frame(), *(part.largest for part in parts)]),
         largest,
     )
@@ -109,15 +123,17 @@ def percent(from_mg: int, to_mg: int) -> float | None:
 
 def _decided(decisions: pl.LazyFrame, side: str) -> pl.LazyFrame:
     return decisions.select(
-        "record_id", pl.col("counted_mg").alias(f"{side}_mg"), pl.col("verdict").alias(f"{side}_verdict")
+        "record_id",
+        pl.col("counted_mg").alias(f"{side}_mg"),
+        *(pl.col(name).cast(pl.String).alias(f"{side}_{name}") for name in ("verdict", "rule", "reason")),
     )
 
 
-def _ordered(groups: pl.DataFrame, verdicts: pl.DataFrame, most: pl.DataFrame, largest: int) -> Moved:
+def _ordered(groups: pl.DataFrame, turns: pl.DataFrame, most: pl.DataFrame, largest: int) -> Moved:
     change = (pl.col("to_mg") - pl.col("from_mg")).abs()
     return Moved(
         groups=groups.select(list(MOVED_SCHEMA)).cast(MOVED_SCHEMA).sort(GROUP),
-        verdicts=verdicts.select(list(VERDICTS_SCHEMA)).cast(VERDICTS_SCHEMA).sort("from_verdict", "to_verdict"),
+        turns=turns.select(list(TURNS_SCHEMA)).cast(TURNS_SCHEMA).sort(TURN),
         largest=most.select(list(LARGEST_SCHEMA))
         .cast(LARGEST_SCHEMA)
         .sort(change, "record_id", descending=[True, False])

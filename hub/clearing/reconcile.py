@@ -51,18 +51,18 @@ def compare(ours: pl.DataFrame, theirs: pl.DataFrame) -> Compared:
 
 
 def load_statement(session: Session, window_id: int, platform: str) -> pl.DataFrame:
-    """Load our side: the deliveries of a platform that fell into a window; replays and restatements are ours alone."""
+    """Load our side: a platform's deliveries that fell into a window; replays, restatements and releases are ours alone."""
     sql = (
         "SELECT delivery_id, rows FROM batch WHERE window_id = :w AND platform = :p "
-        "AND origin NOT IN ('replayed', 'restated') ORDER BY delivery_id"
+        "AND origin NOT IN ('replayed', 'restated', 'released') ORDER BY delivery_id"
     )
     return load_frame(session, sql, STATEMENT_SCHEMA, w=window_id, p=platform)
 
 
 def load_restated(session: Session, window_id: int, platform: str) -> pl.DataFrame:
-    """Load what the hub restated of a platform's records in a window: nobody sent it, so it is not compared."""
+    """Load what the hub restated or released of a platform's records in a window: nobody sent it, so it is not compared."""
     sql = (
-        "SELECT delivery_id, rows FROM batch WHERE window_id = :w AND platform = :p AND origin = 'restated' "
+        "SELECT delivery_id, rows FROM batch WHERE window_id = :w AND platform = :p AND origin IN ('restated', 'released') "
         "ORDER BY batch_id"
     )
     return load_frame(session, sql, STATEMENT_SCHEMA, w=window_id, p=platform)

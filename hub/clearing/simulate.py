@@ -1,4 +1,4 @@
-"""A change of methodology, tried out on files before it is adopted: both versions cleared, and what moves.
+"""A change of methodology or policy, tried out on files before it is adopted: both cleared, and what moves.
 
 I/O: reads record files; clears them twice into a working folder.
 
@@ -24,7 +24,7 @@ from hub.clearing.engines.writing import whole_folder
 from hub.clearing.errors import ClearingInputError
 from hub.clearing.moved import Moved, add_up, compare, percent
 from standards.methodology import Methodology
-from standards.policy import load_policy
+from standards.policy import ClearingPolicy
 
 ROWS_IN_PASS = 1 << 22
 LARGEST = 10
@@ -34,16 +34,29 @@ TOLD = pa.schema(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Side:
+    """What one of the two clearings goes by."""
+
+    methodology: Methodology
+    policy: ClearingPolicy
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """What a change of methodology would do to these records."""
+    """What a change of methodology or policy would do to these records."""
 
+    what: str
+    """`methodology` or `policy`: which of them is changed."""
     version: str
-    """The methodology that it is changed from."""
+    """The version that it is changed from."""
     other: str
     """The one that it is changed to."""
-    policy: str
+    kept: str
+    """The version of the one that stays; several, with commas, where records pin several."""
     moved: Moved
+    left_out: int = 0
+    """Records that were not looked at, because their people do not allow clearing now."""
 
     @property
     def verdicts_changed(self) -> int:
@@ -52,28 +65,29 @@ class Simulation:
 
 
 def simulate_change(
-    records: Path, work: Path, *, before: Methodology, after: Methodology, progress: Progress | None = None
+    records: Path, work: Path, what: str, *, before: Side, after: Side, progress: Progress | None = None
 ) -> Simulation:
-    """Clear all record files below a folder under two methodologies, and compare what counts.
+    """Clear all record files below a folder by two methodologies or two policies, and compare what counts.
 
     Args:
         records: folder of Parquet files, as for `clear_files`.
         work: an empty folder for what is needed on the way; the caller throws it away.
-        before: the methodology that it would be changed from; `after`, to.
+        what: `methodology` or `policy`: in which of them the sides may differ.
+        before: what it would be changed from; `after`, to.
         progress: called from time to time.
 
     Raises:
         ClearingInputError: an input file cannot be used.
     """
     report = progress or (lambda step, done, whole: None)
-    policy = load_policy()
     sizes = []
-    for side, methodology in (("from", before), ("to", after)):
+    for name, side in (("from", before), ("to", after)):
+        versions = (name, getattr(side, what).version)
 
-        def told(step: str, done: int, whole: int, label: str = f"{side} {methodology.version}") -> None:
+        def told(step: str, done: int, whole: int, label: str = " ".join(versions)) -> None:
             report(f"{label}: {step}", done, whole)
 
-        cleared = clear_files(records, work / side, methodology=methodology, policy=policy, progress=told)
+        cleared = clear_files(records, work / name, methodology=side.methodology, policy=side.policy, progress=told)
         sizes.append(cleared["records"])
     _write_told(records, work / "told.parquet")
     passes = 1
@@ -88,17 +102,21 @@ def simulate_change(
     if {*sizes, moved.total("records")} != {sizes[0]}:
         # Each run decides about every record; files that change in between would make the comparison a lie.
         raise ClearingInputError(f"{records}: the files changed while they were compared")
-    return Simulation(version=before.version, other=after.version, policy=policy.version, moved=moved)
+    kept = before.policy if what == "methodology" else before.methodology
+    return Simulation(
+        what=what, version=getattr(before, what).version, other=getattr(after, what).version, kept=kept.version,
+        moved=moved,
+    )  # fmt: skip
 
 
 @contextmanager
-def simulation_folder(out: Path, records: Path) -> Iterator[Path]:
+def simulation_folder(out: Path, records: Path | None) -> Iterator[Path]:
     """Give a folder to write into that becomes `out` when the block ends well, and vanishes otherwise.
 
     Raises:
         ClearingInputError: `out` lies among the records, or holds something else than an earlier simulation.
     """
-    if records.resolve() in (out.resolve(), *out.resolve().parents):
+    if records is not None and records.resolve() in (out.resolve(), *out.resolve().parents):
         raise ClearingInputError(f"{out} lies among the records")
     with whole_folder(out, mark=MARK, made_by="a simulation") as folder:
         yield folder
@@ -132,10 +150,12 @@ def describe(simulation: Simulation) -> dict[str, Any]:
     from_mg, to_mg = moved.total("from_mg"), moved.total("to_mg")
     other = moved.verdicts.filter(pl.col("from_verdict") != pl.col("to_verdict"))
     return {
+        "what": simulation.what,
         "from": simulation.version,
         "to": simulation.other,
-        "policy": simulation.policy,
+        "policy" if simulation.what == "methodology" else "methodology": simulation.kept,
         "records": moved.total("records"),
+        "left_out": simulation.left_out,
         "changed": moved.total("changed"),
         "verdicts_changed": simulation.verdicts_changed,
         **_difference(from_mg, to_mg),
@@ -156,8 +176,14 @@ def write_simulation(simulation: Simulation, folder: Path) -> None:
 
 def _described(moved: Moved, column: str) -> list[dict[str, Any]]:
     names = (column, "records", "changed")
+    turned: dict[Any, list[dict[str, Any]]] = {}
+    if column in moved.turns.columns:
+        for row in moved.turns_by(column).iter_rows(named=True):
+            turned.setdefault(row.pop(column), []).append(row)
     return [
-        {name: row[name] for name in names} | _difference(row["from_mg"], row["to_mg"])
+        {name: row[name] for name in names}
+        | _difference(row["from_mg"], row["to_mg"])
+        | ({"verdicts": turned[row[column]]} if turned else {})
         for row in moved.by(column).iter_rows(named=True)
     ]
 

@@ -9,11 +9,12 @@ import numpy.typing as npt
 
 from hub.clearing.clusters import sort_pairs
 from hub.clearing.compiled import ZERO, compiled, compiled_entry
+from hub.clearing.encode import chosen_rows
 from hub.clearing.rows import I64, Table
 
 Counters = npt.NDArray[np.uint8]
 FULL = 255
-SMALLEST_BITS, LARGEST_BITS = 12, 26
+SMALLEST_BITS, LARGEST_BITS = 12, 27
 
 
 def new_counters(rows: int) -> Counters:
@@ -22,36 +23,40 @@ def new_counters(rows: int) -> Counters:
     return np.zeros(1 << bits, np.uint8)
 
 
-def add_counters(into: Counters, more: Counters) -> None:
-    """Add counters; a full one stays full, so the order of adding does not matter."""
-    np.minimum(into.astype(np.uint16) + more, FULL, out=into, casting="unsafe")
+def slots_of_people(rows: Table, counters: Counters) -> I64:
+    """Return the slots of the keys of ROW, sorted by person: each key once per person."""
+    slots = np.empty(2 * len(rows), np.int64)
+    return slots[: fill_slots(rows, counters, slots)]
 
 
 def suspected(rows: Table, counters: Counters, most: int) -> Table:
     """Return the rows of which a key may be carried by more than `most` people."""
-    hit = np.zeros(len(rows), bool)
-    for name in ("event_key", "payment_key"):
-        keys = rows[name]
-        hit |= (keys != 0) & (counters[_slots(keys, len(counters))] > most)
-    return rows[hit]
-
-
-def _slots(keys: npt.NDArray[np.uint64], size: int) -> I64:
-    # Keys are keyed hashes already, but a platform's own small numbers are not.
-    mixed = keys * np.uint64(0x9E3779B97F4A7C15)
-    return (mixed >> np.uint64(65 - size.bit_length())).astype(np.int64)
+    hit = np.empty(len(rows), np.int64)
+    return chosen_rows(rows, hit[: find_suspected(rows, counters, most, hit)])
 
 
 @compiled_entry
-def count_people(rows: Table, counters: Counters) -> None:
-    """Count each key of ROW, sorted by person, once per person."""
+def find_suspected(rows: Table, counters: Counters, most: int, hit: I64) -> int:
+    """Fill in the places of the rows that `suspected` returns; return their number."""
+    shift = _shift_for(counters)
+    found = ZERO
+    for i in range(len(rows)):
+        event_key, payment_key = rows[i].event_key, rows[i].payment_key
+        if (event_key != 0 and counters[_slot(event_key, shift)] > most) or (
+            payment_key != 0 and counters[_slot(payment_key, shift)] > most
+        ):
+            hit[found] = i
+            found += 1
+    return found
+
+
+@compiled_entry
+def fill_slots(rows: Table, counters: Counters, slots: I64) -> int:
+    """Fill in what `slots_of_people` returns; return the number of slots."""
     size = len(rows)
     keys, places = np.empty(2 * size, np.int64), np.empty(2 * size, np.int64)
-    shift = np.uint64(0)
-    while (np.int64(1) << np.int64(shift)) < len(counters):
-        shift += np.uint64(1)
-    shift = np.uint64(64) - shift
-    low = 0
+    shift = _shift_for(counters)
+    filled, low = ZERO, ZERO
     while low < size:
         high = low
         told = ZERO
@@ -66,12 +71,32 @@ def count_people(rows: Table, counters: Counters) -> None:
         sort_pairs(keys, places, told)
         for k in range(told):
             if k == 0 or keys[k] != keys[k - 1]:
-                _count(counters, np.uint64(keys[k]), shift)
+                slots[filled] = _slot(np.uint64(keys[k]), shift)
+                filled += 1
         low = high
+    return filled
+
+
+@compiled_entry
+def count_people(counters: Counters, slots: I64) -> None:
+    """Count people in their slots. A full counter stays full, so the order of counting does not matter.
+
+    One thread at a time: what two threads add to one counter at once could count as one.
+    """
+    for slot in slots:
+        if counters[slot] < FULL:
+            counters[slot] += np.uint8(1)
 
 
 @compiled
-def _count(counters: Counters, key: np.uint64, shift: np.uint64) -> None:
-    slot = np.int64((key * np.uint64(0x9E3779B97F4A7C15)) >> shift)
-    if counters[slot] < FULL:
-        counters[slot] += np.uint8(1)
+def _shift_for(counters: Counters) -> np.uint64:
+    bits = np.uint64(0)
+    while (np.int64(1) << np.int64(bits)) < len(counters):
+        bits += np.uint64(1)
+    return np.uint64(np.uint64(64) - bits)
+
+
+@compiled
+def _slot(key: np.uint64, shift: np.uint64) -> int:
+    # Keys are keyed hashes already, but a platform's own small numbers are not.
+    return int(np.int64((key * np.uint64(0x9E3779B97F4A7C15)) >> shift))

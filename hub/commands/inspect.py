@@ -9,10 +9,12 @@ import polars as pl
 import typer
 
 from connectors.registry import list_connectors
-from hub.clearing.engines.local import clear_files
+from hub.clearing.engines.local import STEPS, clear_files
+from hub.clearing.engines.spark import clear_files_spark
 from hub.clock import system_clock
 from hub.commands import checking
 from hub.commands.console import AS_JSON, out, print_json, progress_bars, table
+from hub.commands.pace import run_bar
 from hub.context import find_mappings
 from hub.errors import UsageProblem
 from hub.settings import Settings
@@ -109,23 +111,29 @@ def clear(
     records: Annotated[Path, typer.Option(help="Folder with Parquet files of reduction records.")],
     output: Annotated[Path, typer.Option("--out", help="Folder to write; must not exist or be an earlier result.")],
     history: Annotated[list[Path] | None, typer.Option(help="Earlier runs, each with records/ and out/.")] = None,
-    engine: Annotated[str, typer.Option(help="Where to clear: local.")] = "local",
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads; by default one per core.")] = None,
+    engine: Annotated[str, typer.Option(help="Where to clear: local or spark.")] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads of local; by default one per core.")] = None,
+    spark_master: Annotated[str, typer.Option(help="Where Spark runs: local[*], or a cluster's address.")] = "local[*]",
     as_json: bool = AS_JSON,
 ) -> None:
     """Clear files in bulk: Parquet in, decisions, events, positions and a manifest out. No database."""
-    if engine != "local":
-        raise typer.BadParameter(f"there is no engine {engine!r}; choose local", param_hint="--engine")
-    with progress_bars(quiet=as_json) as bars:
-        tasks: dict[str, Any] = {}
+    if engine not in ("local", "spark"):
+        raise typer.BadParameter(f"there is no engine {engine!r}; choose local or spark", param_hint="--engine")
+    past = tuple(history or ())
+    if engine == "spark":
+        with progress_bars(quiet=as_json) as bars:
+            tasks: dict[str, Any] = {}
 
-        def report(step: str, done: int, total: int) -> None:
-            task = tasks.get(step)
-            if task is None:
-                task = tasks[step] = bars.add_task(step, total=total)
-            bars.update(task, completed=done, total=total)
+            def tell(step: str, done: int, total: int) -> None:
+                task = tasks.get(step)
+                if task is None:
+                    task = tasks[step] = bars.add_task(step, total=total)
+                bars.update(task, completed=done, total=total)
 
-        manifest = clear_files(records, output, history=tuple(history or ()), workers=workers, progress=report)
+            manifest = clear_files_spark(records, output, history=past, master=spark_master, progress=tell)
+    else:
+        with run_bar(STEPS, quiet=as_json) as report:
+            manifest = clear_files(records, output, history=past, workers=workers, progress=report)
     if as_json:
         print_json(manifest)
         return

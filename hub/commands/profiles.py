@@ -27,7 +27,10 @@ PROFILES = {
     "cursor-pull": "the hub reads a person's records page by page",
     "file-drop": "a platform leaves files, with a signed manifest",
 }
-GUIDES = {"joining": "from nothing to the first counted record: a platform's way in, with an example"}
+GUIDES = {
+    "joining": "from nothing to the first counted record: a platform's way in, with an example",
+    "precheck": "whether another platform has claimed an act already: asked before it is paid for",
+}
 DOCUMENTS = Path(standards.__file__).parent / "profiles"
 
 profiles = typer.Typer(help="The hub's forms for platforms without a public record API.", no_args_is_help=True)

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from hub.clearing.store import NEWEST
 from hub.clock import from_micros
 from hub.ledger.store import load_balances
 from hub.records.corroboration import find_confirmations
@@ -118,8 +119,8 @@ def _tellers(session: Session, subject_id: int) -> dict[int, dict[str, list[str]
 def _set_aside(session: Session, subject_id: int) -> dict[str, int]:
     rows = session.execute(
         text(
-            "SELECT verdict, COUNT(*) FROM decision WHERE subject_id = :s AND verdict <> 'counted' "
-            "GROUP BY verdict ORDER BY verdict"
+            f"SELECT d.verdict, COUNT(*) FROM decision d WHERE d.subject_id = :s AND d.verdict <> 'counted' AND {NEWEST} "
+            "GROUP BY d.verdict ORDER BY d.verdict"
         ),
         {"s": subject_id},
     )

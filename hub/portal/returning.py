@@ -20,6 +20,7 @@ PAGES = (
     "/care/requests/",
     "/data",
     "/data/erase",
+    "/acts/",
 )
 # What our own pages put into an address. No backslash, space or control character, which browsers read in their own
 # ways, and no "//", which begins another site's address.

@@ -32,7 +32,7 @@ _SQL = {
     ),
     "decisions": (
         "SELECT record_id, event_id, verdict, rule, reason, counted_mg, canonical_record_id, policy, provisional, window_id "
-        "FROM decision WHERE subject_id = :s ORDER BY record_id"
+        "FROM decision WHERE subject_id = :s ORDER BY record_id, window_id"
     ),
     "events": (
         "SELECT e.event_id, e.behaviour, e.start_us, e.end_us, e.mg, e.records, e.policy, e.methodology, e.provisional, "

@@ -41,6 +41,8 @@ HOLDINGS = (
             why="times are cut down to the day; the amount stays, because the ledger rests on it"),
     Holding(table="decision", what="why a report counted or did not", fate=Fate.KEPT,
             why="final windows have published a digest over all decisions; nothing in them says whose they are"),
+    Holding(table="hold_review", what="what a reviewer decided about acts of yours that were held", fate=Fate.EMPTIED,
+            why="that it was decided, when and how stays, because the log names it; what the reviewer wrote is destroyed"),
     Holding(table="account", what="your balances", fate=Fate.KEPT,
             why="ledger entries are never edited; what you hold is forfeited by an entry of its own and nobody can use it"),
     Holding(table="grant_version", what="what you allowed, and that you withdrew it", fate=Fate.KEPT,

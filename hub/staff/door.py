@@ -24,11 +24,10 @@ from hub.db import reading, writing
 from hub.portal.browser import page
 from hub.staff.accounts import load_member
 from hub.staff.actions import append_action
-from hub.staff.rights import Member, Refusal, Right, Scope, What, find_refusal
+from hub.staff.rights import NO_SCOPE, Member, Refusal, Right, Scope, What, find_refusal
 from hub.staff.sessions import StaffVisit, load_staff_session, start_staff_session, touch_staff_session
 
 SIGNIN = "/staff/signin"
-NO_SCOPE = Scope()
 
 
 class StaffRefused(Exception):

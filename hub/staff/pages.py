@@ -19,6 +19,7 @@ RIGHT_NAMES = {
     Right.SEE_STATEMENTS: ("查看本平台的对账单", "see one's own platform's statements"),
     Right.SEE_FIGURES: ("查看辖区汇总数据", "see the jurisdiction's totals"),
     Right.SEE_CASE: ("在立案范围内查看辖区个案", "see what a case in the jurisdiction is about"),
+    Right.DECIDE_HOLDS: ("放行或驳回被搁置的行为", "release or reject what clearing held"),
 }
 # The words of the record, as they are shown: in both languages, and short enough for a phone.
 WHAT_NAMES = {
@@ -31,6 +32,8 @@ WHAT_NAMES = {
     What.REFUSED: ("被拒绝", "refused"),
     What.HOME_SEEN: ("查看工作台", "saw this page"),
     What.OPERATION_SEEN: ("查看运行情况", "saw the operation"),
+    What.HOLD_RELEASED: ("放行一项搁置", "released a hold"),
+    What.HOLD_REJECTED: ("驳回一项搁置", "rejected a hold"),
 }
 FIGURE_NAMES = {
     "tanlian_source_records": "已接收记录",

@@ -29,6 +29,7 @@ class Right(StrEnum):
     SEE_STATEMENTS = "staff.see_statements"
     SEE_FIGURES = "staff.see_figures"
     SEE_CASE = "staff.see_case"
+    DECIDE_HOLDS = "staff.decide_holds"
 
 
 class What(StrEnum):
@@ -43,12 +44,14 @@ class What(StrEnum):
     REFUSED = "staff.refused"
     HOME_SEEN = "staff.home_seen"
     OPERATION_SEEN = "staff.operation_seen"
+    HOLD_RELEASED = "staff.hold_released"
+    HOLD_REJECTED = "staff.hold_rejected"
 
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.PLATFORM: frozenset({Right.SEE_OWN, Right.SEE_STATEMENTS}),
     Role.REGULATOR: frozenset({Right.SEE_OWN, Right.SEE_FIGURES, Right.SEE_CASE}),
-    Role.OPERATOR: frozenset({Right.SEE_OWN, Right.SEE_OPERATION}),
+    Role.OPERATOR: frozenset({Right.SEE_OWN, Right.SEE_OPERATION, Right.DECIDE_HOLDS}),
 }
 # What may be done within an open case only: the right alone opens nothing.
 NEEDS_CASE = frozenset({Right.SEE_CASE})
@@ -84,6 +87,9 @@ class Member:
     role: Role
     participant_id: str | None
     jurisdiction: str | None
+
+
+NO_SCOPE = Scope()
 
 
 def find_refusal(member: Member, right: Right, scope: Scope) -> Refusal | None:

@@ -65,6 +65,18 @@ class PlatformPace(SQLModel, table=True):
     next_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class PrecheckAllowance(SQLModel, table=True):
+    """What a platform has used up of its questions about claims: the place of its next call, and the day's counts."""
+
+    __tablename__ = "precheck_allowance"
+
+    platform: str = Field(primary_key=True, max_length=64)
+    next_at: datetime = Field(sa_type=UtcDateTime)
+    day: int = Field(description="yyyymmdd in China")
+    calls: int
+    events: int
+
+
 class ChangeLeaf(SQLModel, table=True):
     """Which log leaf tells of which change: written with both, so that the audit can ask for every change's leaf."""
 

@@ -16,10 +16,11 @@ from hub.clearing import simulate as simulating
 from hub.clearing.engines.local import clear_files
 from hub.clearing.errors import ClearingInputError
 from hub.clearing.moved import LARGEST_SCHEMA, MOVED_SCHEMA, Moved, add_up, compare, percent
-from hub.clearing.simulate import Simulation, describe, simulate_change
+from hub.clearing.simulate import Side, Simulation, describe, simulate_change
 from hub.commands.simulating import simulate
 from hub.errors import UsageProblem
 from standards.methodology import load_methodology
+from standards.policy import load_policy
 from standards.schema import arrow_schema
 
 OLD, NEW = "hub-2026.1", "hub-2026.2"
@@ -54,7 +55,8 @@ def run(records: Path, tmp_path: Path, before: str = OLD, after: str = NEW) -> S
     """Simulate in a folder that is thrown away."""
     work = tmp_path / f"work-{len(list(tmp_path.iterdir()))}"
     work.mkdir()
-    return simulate_change(records, work, before=load_methodology(before), after=load_methodology(after))
+    sides = (Side(methodology=load_methodology(version), policy=load_policy()) for version in (before, after))
+    return simulate_change(records, work, "methodology", before=next(sides), after=next(sides))
 
 
 def sides(acts: list[tuple[Any, ...]]) -> tuple[pl.LazyFrame, pl.LazyFrame, pl.LazyFrame]:
@@ -63,9 +65,9 @@ def sides(acts: list[tuple[Any, ...]]) -> tuple[pl.LazyFrame, pl.LazyFrame, pl.L
     kinds = {name: LARGEST_SCHEMA[name] for name in names}
     frame = pl.DataFrame(acts, schema=kinds, orient="row").with_row_index("record_id").cast({"record_id": pl.Int64})
     before, after = (
-        frame.select("record_id", counted_mg=f"{side}_mg", verdict=f"{side}_verdict").sample(
-            fraction=1.0, shuffle=True, seed=3
-        )
+        frame.select(
+            "record_id", counted_mg=f"{side}_mg", verdict=f"{side}_verdict", rule=pl.lit("T2"), reason=pl.lit("tie")
+        ).sample(fraction=1.0, shuffle=True, seed=3)
         for side in ("from", "to")
     )
     return frame.select("record_id", "platform", "region", "behaviour").lazy(), before.lazy(), after.lazy()
@@ -73,7 +75,7 @@ def sides(acts: list[tuple[Any, ...]]) -> tuple[pl.LazyFrame, pl.LazyFrame, pl.L
 
 def same(one: Moved, other: Moved) -> bool:
     """True if two comparisons say the same."""
-    tables = ("groups", "verdicts", "largest")
+    tables = ("groups", "turns", "largest")
     return all(getattr(one, name).equals(getattr(other, name)) for name in tables)
 
 
@@ -144,12 +146,17 @@ def test_verdicts_that_differ_are_counted() -> None:
         ("bike", None, "MOB-BIKE", 1, 1, *["held"] * 2),
     ]
     moved = compare(*sides(acts), largest=1)
-    told = describe(Simulation(version="a", other="b", policy="p", moved=moved))
+    told = describe(Simulation(what="methodology", version="a", other="b", kept="p", moved=moved))
     assert told["verdicts_changed"] == 3
     assert [tuple(row.values()) for row in told["verdicts"]] == [
         ("counted", "overlapped", 2),
         ("overlapped", "counted", 1),
     ]
+    (platform,), (behaviour,) = told["platforms"], told["behaviours"]
+    assert platform["verdicts"] == behaviour["verdicts"]
+    assert [tuple(row.values()) for row in platform["verdicts"]] == [
+        ("counted", "overlapped", 2), ("held", "held", 1), ("overlapped", "counted", 1),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -220,7 +227,7 @@ def test_no_records_give_an_empty_comparison(kit: Any, tmp_path: Path) -> None:
 
 
 def command(records: Path, out: Path | None, *, before: str = OLD, as_json: bool = True) -> None:
-    simulate(version=before, other=NEW, records=records, output=out, as_json=as_json)
+    simulate(version=before, other=NEW, records=records, output=out, chart=None, as_json=as_json)
 
 
 def test_the_command_writes_the_groups_and_prints_the_rest(

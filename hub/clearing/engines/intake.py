@@ -1,4 +1,4 @@
-"""Taking record files in: each read once by one thread, its valued, and its rows laid aside by bucket. I/O: reads files."""
+"""Taking record files in: each piece read once by one thread, valued, and laid aside by bucket. I/O: reads files."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from hub.clearing.engines.shelf import Shelf
 from hub.clearing.errors import ClearingInputError
 from hub.clearing.rows import I64, UNTOLD, Table
 from hub.clearing.valuing import Valuer
+from standards.canonical import splitmix64_array
 
 DECIDED = ["record_id", "event_id", "verdict", "counted_mg", "reason"]
 
@@ -37,7 +38,6 @@ class Intake:
     names: PlatformNames = field(default_factory=PlatformNames)
     bad: list[Table] = field(default_factory=list)
     """BAD of new records; platforms by order of appearance."""
-    record_ids: list[I64] = field(default_factory=list)
     digests: dict[Path, str] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
 
@@ -65,29 +65,59 @@ def load_history(folder: Path) -> History:
     )
 
 
-def take_in(file: RecordFile, history: History | None, shelf: Shelf, valuer: Valuer, intake: Intake) -> None:
-    """Read one file and lay its rows aside; those of an earlier run with what was decided about them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Some row groups of a file, read by one thread; none: the file's bytes, for its digest."""
+
+    file: RecordFile
+    history: History | None
+    groups: tuple[int, ...] | None
+
+    @property
+    def rows(self) -> int:
+        """Return the number of records that it holds."""
+        return sum(self.file.groups[number] for number in self.groups or ())
+
+
+def pieces_of(files: list[RecordFile], past: list[History]) -> list[Piece]:
+    """Return all that is to be read, files of this run and of earlier ones."""
+    pieces = []
+    for file in files:
+        pieces.append(Piece(file=file, history=None, groups=None))
+        pieces += [Piece(file=file, history=None, groups=groups) for groups in file.pieces()]
+    for run in past:
+        pieces += [Piece(file=file, history=run, groups=groups) for file in run.files for groups in file.pieces()]
+    return pieces
+
+
+def take_in(piece: Piece, shelf: Shelf, numbers: Shelf, valuer: Valuer, intake: Intake) -> None:
+    """Read a piece and lay its rows aside; those of an earlier run with what was decided about them.
+
+    Args:
+        numbers: a shelf for the numbers of records.
 
     Raises:
         ClearingInputError: the file cannot be used.
     """
-    digest = "" if history else digest_file(file.path)
-    for table in read_batches(file):
+    if piece.groups is None:
+        digest = digest_file(piece.file.path)
+        with intake.lock:
+            intake.digests[piece.file.path] = digest
+        return
+    for table in read_batches(piece.file, piece.groups):
         names = PlatformNames()
         record_ids = np.asarray(table["record_id"].to_numpy(), np.int64)
-        told = _with_decisions(table, history, file) if history else table
+        numbers.add_at(record_ids, numbers.ranges_of(splitmix64_array(record_ids)))
+        told = _with_decisions(table, piece.history, piece.file) if piece.history else table
         rows, bad = encode_records(told, valuer.catalogue, names, valuer)
         with intake.lock:
-            # Each file meets the platforms in its own order; from here on they have one number in all files.
-            numbers = np.array([*(intake.names.code(name) for name in names.codes), UNTOLD], np.int16)
-            intake.record_ids.append(record_ids)
-            if history is None:
-                bad["platform"] = numbers[bad["platform"]]
+            # Each batch meets the platforms in its own order; from here on they have one number in all.
+            known = np.array([*(intake.names.code(name) for name in names.codes), UNTOLD], np.int16)
+            if piece.history is None and len(bad):
+                bad["platform"] = known[bad["platform"]]
                 intake.bad.append(bad)
-        rows["platform"] = numbers[rows["platform"]]
+        rows["platform"] = known[rows["platform"]]
         shelf.add(rows)
-    with intake.lock:
-        intake.digests[file.path] = digest
 
 
 def _with_decisions(table: pa.Table, history: History, file: RecordFile) -> pa.Table:
@@ -99,21 +129,17 @@ def _with_decisions(table: pa.Table, history: History, file: RecordFile) -> pa.T
     return decided.to_arrow()
 
 
-def find_repeated(files: list[RecordFile], intake: Intake) -> None:
-    """Refuse records that share a number.
+def find_repeated(numbers: I64) -> int | None:
+    """Return the least number that occurs twice."""
+    numbers.sort()
+    again = np.flatnonzero(numbers[1:] == numbers[:-1])
+    return int(numbers[again[0]]) if len(again) else None
 
-    Raises:
-        ClearingInputError: a record_id occurs twice; names both files.
-    """
-    ids = np.concatenate([np.zeros(0, np.int64), *intake.record_ids])
-    intake.record_ids.clear()
-    ids.sort()
-    again = np.flatnonzero(ids[1:] == ids[:-1])
-    if not len(again):
-        return
-    repeated = int(ids[again[0]])
+
+def repeated_record(repeated: int, files: list[RecordFile]) -> ClearingInputError:
+    """Return what to say of records that share a number; names both files."""
     places = []
     for file in files:
         column = pq.read_table(file.path, columns=["record_id"])["record_id"].to_numpy()
         places += [file.name] * int((column == repeated).sum())
-    raise ClearingInputError(f"record_id {repeated} occurs twice: in {places[0]} and in {places[1]}")
+    return ClearingInputError(f"record_id {repeated} occurs twice: in {places[0]} and in {places[1]}")

@@ -5,7 +5,7 @@ counts.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,10 @@ from hub.clearing.encode import NOT_A_QUANTITY
 from hub.clearing.errors import ClearingInputError
 from hub.clearing.rows import I64
 
-BATCH_ROWS = 1 << 19
+BATCH_ROWS = 1 << 16
+"""Rows that are encoded together: as many as stay near the processor while their columns are filled in."""
+PIECE_ROWS = 1 << 18
+"""Rows that one thread reads of a file at a time, so that a single large file occupies all of them."""
 MICRO = 1_000_000
 MOST_UNITS = 10**12
 """decimal(18,6) holds less; a float beyond it is no quantity."""
@@ -69,6 +72,20 @@ class RecordFile:
     rows: int
     columns: tuple[str, ...]
     """Those of READ that it has."""
+    groups: tuple[int, ...]
+    """Rows of each of its row groups."""
+
+    def pieces(self) -> list[tuple[int, ...]]:
+        """Return its row groups in pieces of some size; at least one."""
+        pieces: list[tuple[int, ...]] = []
+        piece: tuple[int, ...] = ()
+        size = 0
+        for number, rows in enumerate(self.groups):
+            piece, size = (*piece, number), size + rows
+            if size >= PIECE_ROWS:
+                pieces.append(piece)
+                piece, size = (), 0
+        return [*pieces, piece] if piece or not pieces else pieces
 
 
 def find_files(folder: Path, *, besides: Path | None = None) -> list[Path]:
@@ -93,7 +110,8 @@ def open_file(path: Path, folder: Path) -> RecordFile:
     name = path.relative_to(folder).as_posix()
     try:
         with pq.ParquetFile(path) as file:
-            schema, rows = file.schema_arrow, file.metadata.num_rows
+            schema, described = file.schema_arrow, file.metadata
+            groups = tuple(described.row_group(number).num_rows for number in range(described.num_row_groups))
     except (pa.ArrowException, OSError) as cause:
         raise ClearingInputError(f"{name}: not a readable Parquet file") from cause
     for column, (kind, accepts, nullable, optional) in COLUMNS.items():
@@ -107,11 +125,11 @@ def open_file(path: Path, folder: Path) -> RecordFile:
         if not accepts(found) and not (nullable and pa.types.is_null(found)):
             raise ClearingInputError(f"{name}: column {column} is {found}, not {kind}")
     present = tuple(column for column in READ if column in schema.names)
-    return RecordFile(path=path, name=name, rows=rows, columns=present)
+    return RecordFile(path=path, name=name, rows=sum(groups), columns=present, groups=groups)
 
 
-def read_batches(file: RecordFile) -> Iterator[pa.Table]:
-    """Read a file's records piece by piece, with `quantity_micro` for `quantity`.
+def read_batches(file: RecordFile, groups: Sequence[int]) -> Iterator[pa.Table]:
+    """Read records of a file's row groups batch by batch, with `quantity_micro` for `quantity`.
 
     Raises:
         ClearingInputError: the file ends early or is damaged, or a record has no number.
@@ -119,7 +137,9 @@ def read_batches(file: RecordFile) -> Iterator[pa.Table]:
     try:
         words = [name for name in WORDS if name in file.columns]
         with pq.ParquetFile(file.path, read_dictionary=words) as source:
-            for batch in source.iter_batches(BATCH_ROWS, columns=list(file.columns)):
+            # This thread reads by itself: the others are busy with other pieces.
+            options = {"row_groups": list(groups), "columns": list(file.columns), "use_threads": False}
+            for batch in source.iter_batches(BATCH_ROWS, **options):
                 yield _with_micro(file, pa.Table.from_batches([batch]))
     except (pa.ArrowException, OSError) as cause:
         raise ClearingInputError(f"{file.name}: not a readable Parquet file") from cause

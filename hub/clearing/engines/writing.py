@@ -62,9 +62,11 @@ def write_columns(columns: Columns, schema: pa.Schema, words: Words, path: Path)
     table = pa.Table.from_arrays(arrays, schema=pa.schema(kinds))
     # The Arrow schema is left out: with it, readers would see dictionaries where the contract says text.
     dictionaries = [name for name, kind in kinds if pa.types.is_dictionary(kind)]
+    # So are statistics: every range holds the numbers and the times of all, so that no reader could skip anything.
     pq.write_table(
-        table, path, compression="zstd", compression_level=1, use_dictionary=dictionaries, store_schema=False
-    )
+        table, path, compression="zstd", compression_level=1, use_dictionary=dictionaries, write_statistics=False,
+        store_schema=False,
+    )  # fmt: skip
 
 
 def _array(name: str, columns: Columns, words: Words, kind: pa.DataType) -> pa.Array:
