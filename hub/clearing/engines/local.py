@@ -84,6 +84,18 @@ class _Run:
         return results
 
 
+def _told(naming: Naming, files: list[RecordFile], intake: Intake, history: Sequence[Path]) -> dict[str, Any]:
+    """Return what the manifest says of the run before its sums."""
+    return {
+        "records": sum(file.rows for file in files),
+        "inputs": [{"file": file.name, "rows": file.rows, "sha256": intake.digests[file.path]} for file in files],
+        "history": [str(folder) for folder in history],
+        "policy": naming.policy.version,
+        "methodology": naming.methodology.version,
+        "engine": ENGINE,
+    }
+
+
 def clear_files(
     records: Path,
     out: Path,
@@ -136,14 +148,7 @@ def clear_files(
         written = _clear_all(run, facts, intake)
         run.shelf.clear()
         total_positions(written).write_parquet(folder / "positions.parquet")
-        manifest = {
-            "records": sum(file.rows for file in files),
-            "inputs": [{"file": file.name, "rows": file.rows, "sha256": intake.digests[file.path]} for file in files],
-            "history": [str(folder) for folder in history],
-            "policy": policy.version,
-            "methodology": methodology.version,
-            "engine": ENGINE,
-        } | sums_of(written)
+        manifest = _told(run.naming, files, intake, history) | sums_of(written)
         seconds["clear"] = perf_counter() - began - seconds["read"] - seconds["learn"]
         manifest["steps"] = {step: round(taken, 3) for step, taken in seconds.items()}
         manifest["seconds"] = round(perf_counter() - began, 3)
