@@ -199,6 +199,38 @@ def test_two_order_numbers_of_one_payment_are_one_act_only_where_the_spans_meet(
     assert kit.outcome(kit.clear(first, later))[2][0] == "counted"
 
 
+def test_two_order_numbers_of_one_payment_are_two_acts_where_the_amounts_differ(kit: Any) -> None:
+    first = kit.record(1, km=2, lasts=10, event_key=1, payment_key=9)
+    longer = kit.record(2, "aggregator-city", km=7, lasts=30, minute=5, event_key=2, payment_key=9)
+    assert kit.outcome(kit.clear(first, longer))[2][1] != "T2"
+
+
+def test_one_order_number_weeks_apart_is_two_acts(kit: Any) -> None:
+    rides = [
+        kit.record(1, km=2, event_key=1),
+        kit.record(2, "aggregator-city", km=2, event_key=1, minute=21 * 24 * 60),
+    ]
+    assert {verdict for verdict, *_ in kit.outcome(kit.clear(*rides)).values()} == {"counted"}
+
+
+def test_a_platform_is_one_witness_of_an_act(kit: Any) -> None:
+    """The bank told of this ride under its payment; what it tells beside it, a minute off, is another one."""
+    told = [
+        kit.record(1, km=2, payment_key=5),
+        kit.record(2, "aggregator-city", km=2, minute=0.2, payment_key=5),
+        kit.record(3, "aggregator-city", km=2.02, minute=1),
+    ]
+    assert kit.outcome(kit.clear(*told))[3][1] != "T4"
+
+
+def test_among_equals_the_name_decides_and_not_who_came_first(kit: Any) -> None:
+    told = [
+        kit.record(1, "aggregator-z", km=2, event_key=5),
+        kit.record(2, "aggregator-a", km=2, event_key=5),
+    ]
+    assert kit.outcome(kit.clear(*told))[2] == ("counted", "T2", "first_in_role_order")
+
+
 def test_a_ride_told_again_with_another_claim_is_the_same_ride(kit: Any) -> None:
     again = [kit.record(1, km=2, claimed_mg=90_000), kit.record(2, km=2, claimed_mg=70_000)]
     assert kit.outcome(kit.clear(*again))[2] == ("duplicate", "T1", "same_content")
