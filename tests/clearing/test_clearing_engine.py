@@ -46,7 +46,7 @@ SMALL = st.integers(0, 3)
 
 
 @given(st.lists(st.tuples(SMALL, SMALL, st.sampled_from([0, 1, 7, 1 << 52]), SMALL), max_size=40))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_rows_are_in_full_order_whatever_is_equal(told: list[tuple[int, int, int, int]]) -> None:
     columns = (
         dict(zip(("subject", "family", "start", "platform"), zip(*told, strict=True), strict=True)) if told else {}

@@ -45,7 +45,7 @@ ENGINE = "local"
 Progress = Callable[[str, int, int], None]
 """Called with the step, the records that are through it, and all records; every record goes through every step."""
 STEPS = {"read": 0.33, "check": 0.02, "learn": 0.25, "keys": 0.05, "clear": 0.35}
-"""The share of the time that each step takes, measured at 10 million records."""
+"""About the share of the time that each step takes; only the bar goes by it."""
 T = TypeVar("T")
 R = TypeVar("R")
 
