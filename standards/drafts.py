@@ -16,6 +16,7 @@ from standards.exchanges import parse_exchanges
 from standards.factors import load_sources, parse_factors, parse_sources
 from standards.methodology import load_methodology, parse_methodology
 from standards.overlap import parse_overlaps
+from standards.plausibility import parse_neighbours
 from standards.policy import load_policy, parse_policy
 from standards.published import parse_grid_factors, parse_reference_values, parse_rewards
 from standards.rates import rate_table
@@ -76,6 +77,7 @@ KINDS: Mapping[str, tuple[str, Callable[[Path], int]]] = MappingProxyType(
         "behaviour": ("behaviours", lambda file: len(parse_behaviours(file))),
         "source": ("sources", lambda file: len(parse_sources(file))),
         "province": ("regions", lambda file: len(parse_regions(file))),
+        "neighbour": ("neighbours", lambda file: len(parse_neighbours(file))),
         "scheme": ("schemes", lambda file: len(parse_schemes(file, ()))),
         "exchange": ("exchanges", lambda file: len(parse_exchanges(file))),
         "group": ("overlaps", _overlaps),

@@ -187,7 +187,7 @@ def parse_neighbours(file: Path) -> Mapping[int, frozenset[int]]:
         DataError: a province is missing, unknown or told twice, or touches one that does not touch it.
     """
     touches: dict[int, frozenset[int]] = {}
-    for row in load_rows(file, "province"):
+    for row in load_rows(file, "neighbour"):
         code, others = row.whole("code"), frozenset(row.wholes("touches"))
         row.finish()
         if code in touches or code in others:
