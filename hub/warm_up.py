@@ -4,9 +4,13 @@ Run by `make setup` as `python -m hub.warm_up`; harmless to run again.
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
+from hub.clearing.engines.local import clear_files
+from hub.clearing.explaining import explain_records
 from hub.clearing.kernel import clear
 from mappings import load_mapping, translate
 from standards.methodology import load_methodology
@@ -23,7 +27,7 @@ SAMPLE = (
 
 
 def warm_up() -> int:
-    """Translate and clear a handful of rows; returns how many decisions came out."""
+    """Translate, clear and explain a handful of rows; returns how many decisions came out."""
     translate(load_mapping("beijing-green-life.acts.v1"), pl.Series([SAMPLE]), token_key=bytes(32), now=START)
     rows = [
         (number, 1, platform, role, "MOB-BIKE", START, START, "second", 2_000_000, "km", 7, None, 110000, None)
@@ -34,7 +38,21 @@ def warm_up() -> int:
     live = records.head(2).join(cleared.decisions, on="record_id").select(
         *records.columns, "event_id", "verdict", "counted_mg", "canonical_record_id"
     )  # fmt: skip
-    return len(cleared.decisions) + len(clear(records.tail(1), live, load_policy()).decisions)
+    explain_records(records, None, load_policy(), record_ids=[1])
+    late = clear(records.tail(1), live, load_policy())
+    return len(cleared.decisions) + len(late.decisions) + _clear_files(records)
+
+
+def _clear_files(records: pl.DataFrame) -> int:
+    """Clear the rows in bulk, as if every one were of many people: then their key is looked at as well."""
+    number = pl.int_range(pl.len(), dtype=pl.Int64)
+    quantity = pl.col("quantity_micro").cast(pl.Float64)
+    many = pl.concat([records] * 5).with_columns(record_id=number, subject_id=number, quantity=quantity)
+    with TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "records").mkdir()
+        many.write_parquet(place / "records" / "few.parquet")
+        return int(clear_files(place / "records", place / "out")["records"])
 
 
 if __name__ == "__main__":

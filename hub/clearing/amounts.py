@@ -42,11 +42,11 @@ EVENT = np.dtype(
 
 def new_events(size: int) -> Table:
     """Return EVENT with an undecided act for every record."""
-    events = np.zeros(size, EVENT)
+    undecided = np.zeros(1, EVENT)
     for name, value in (("quantity", UNTOLD), ("by", -1), ("donor", -1), ("tier", SINGLE), ("rule", SINGLE)):
-        events[name] = value
-    events["verdict"], events["reason"] = COUNTED, ONLY
-    return events
+        undecided[name] = value
+    undecided["verdict"], undecided["reason"] = COUNTED, ONLY
+    return np.repeat(undecided, size)
 
 
 @compiled

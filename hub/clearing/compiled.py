@@ -48,7 +48,13 @@ _use_cache_folder()
 
 
 # Without the wrappers for calls from Python, which take much of the time of compiling.
-_INNER: dict[str, Any] = {"cache": True, "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_INNER: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "forceinline": True,
+}
 # Whether references to arrays are counted. A callee that does not say takes it from its caller, so all say it.
 _LENT: dict[str, Any] = {"_nrt": False}
 _OWNED: dict[str, Any] = {"_nrt": True}

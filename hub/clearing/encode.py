@@ -1,7 +1,7 @@
 """Records in columns of words to packed rows of whole numbers; what cannot be a record is set apart. Pure."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hub.clearing.codes import PRECISIONS, Catalogue
-from hub.clearing.compiled import ZERO, compiled, compiled_entry, compiled_with_memory
+from hub.clearing.compiled import NONE, ZERO, compiled, compiled_entry, compiled_with_memory, number
 from hub.clearing.rows import I8, I16, I64, LIVE_CANONICAL, LIVE_MEMBER, ROW, U64, UNTOLD, Table
-from hub.clearing.valuing import Valuer
 from hub.clearing.vocabulary import Reason
 from standards.canonical import BUCKETS, splitmix64_array
 from standards.schema import Verdict
@@ -24,6 +23,17 @@ NOT_A_QUANTITY = -2
 """Stands for a quantity that no number of millionths can say; it is rejected."""
 # A record that is rejected: its reason, and what its platform's position needs.
 BAD = np.dtype([("record", "i8"), ("claim", "i8"), ("platform", "i2"), ("reason", "i1")], align=True)
+
+MISSING_VALUE = number(Reason.MISSING_VALUE)
+UNKNOWN_BEHAVIOUR = number(Reason.UNKNOWN_BEHAVIOUR)
+UNKNOWN_ROLE = number(Reason.UNKNOWN_ROLE)
+UNKNOWN_PRECISION = number(Reason.UNKNOWN_PRECISION)
+UNKNOWN_UNIT = number(Reason.UNKNOWN_UNIT)
+END_BEFORE_START = number(Reason.END_BEFORE_START)
+TIME_OUT_OF_RANGE = number(Reason.TIME_OUT_OF_RANGE)
+BAD_QUANTITY = number(Reason.BAD_QUANTITY)
+BAD_CLAIM = number(Reason.BAD_CLAIM)
+Flags = npt.NDArray[np.bool_]
 
 KEY_BITS, FAMILY_BITS, START_BITS = 26, 8, 30
 """Of the number by which rows are sorted first."""
@@ -50,47 +60,123 @@ class PlatformNames:
         return np.array([place[name] for name in self.codes], np.int16)
 
 
-def encode_records(
-    records: pa.Table, catalogue: Catalogue, platforms: PlatformNames, valuer: Valuer | None = None
-) -> tuple[Table, Table]:
+class Columns(NamedTuple):
+    """Columns of records as arrays, words by code; what is null is `nothing`, and any number besides."""
+
+    record: I64
+    subject: I64
+    start: I64
+    end: I64
+    quantity: I64
+    claim: I64
+    event_key: U64
+    payment_key: U64
+    region: npt.NDArray[np.int32]
+    behaviour: I16
+    platform: I16
+    unit: I16
+    rank: I16
+    grain: I16
+    missing: Flags
+    """Where a column that every record has is null."""
+    no_quantity: Flags
+    no_claim: Flags
+    no_unit: Flags
+
+
+def encode_records(records: pa.Table, catalogue: Catalogue, platforms: PlatformNames) -> tuple[Table, Table]:
     """Return ROW of the sound records, neither sorted nor with facts, and BAD of the others.
 
     Args:
-        records: RECORD columns, and `reference_mg` unless there is a valuer. Records that were
+        records: RECORD columns, and `reference_mg` where records were valued when they came in. Records that were
             cleared before have `event_id`, `verdict` and `counted_mg` too.
         platforms: grows by the names that are new.
-        valuer: values records that come from files; those of the database are valued when they come in.
     """
-    size = len(records)
-    rows = np.zeros(size, ROW)
-    for name, column in (("record", "record_id"), ("subject", "subject_id")):
-        rows[name] = _numbers(records, column, 0)
-    rows["start"], rows["end"] = _times(records, "start_at"), _times(records, "end_at")
-    rows["platform"] = _codes(records, "platform", platforms.code)
-    rows["behaviour"] = _codes(records, "behaviour", _finder(catalogue.behaviours))
-    rows["rank"] = _codes(records, "role", _finder(catalogue.roles))
-    rows["grain"] = _codes(records, "precision", _finder(PRECISIONS))
-    for name, column in (("quantity", "quantity_micro"), ("claim", "claimed_mg"), ("reference", "reference_mg")):
-        rows[name] = _numbers(records, column, UNTOLD) if column in records.column_names else UNTOLD
-    for name in ("event_key", "payment_key", "region"):
-        rows[name] = _numbers(records, name, 0)
-    rows["family"] = catalogue.family_of[rows["behaviour"]]
-    unit = _codes(records, "unit", _finder(catalogue.units))
-    untold = records["unit"].is_null().to_numpy()
-    rows["unit"] = np.where(untold, catalogue.default_unit[rows["behaviour"], rows["grain"]], unit)
-    rows["counted"] = UNTOLD
+    rows, reasons = np.zeros(len(records), ROW), np.empty(len(records), np.int8)
+    columns = _columns(records, catalogue, platforms)
+    found = fill_rows(columns, catalogue.family_of, catalogue.default_unit, catalogue.usable, rows, reasons)
+    if "reference_mg" in records.column_names:
+        rows["reference"] = _numbers(records, "reference_mg", UNTOLD)
     if "event_id" in records.column_names:
         _mark_live(rows, records)
-    reason = _reasons(records, rows, catalogue)
-    if valuer is not None:
-        valuer.fill(rows)
-    at = np.flatnonzero(reason >= 0)
-    if not len(at):
+    if not found:
         return rows, np.zeros(0, BAD)
+    at = np.flatnonzero(reasons >= 0)
     bad = np.zeros(len(at), BAD)
-    bad["record"], bad["platform"], bad["reason"] = rows["record"][at], rows["platform"][at], reason[at]
+    bad["record"], bad["platform"], bad["reason"] = rows["record"][at], rows["platform"][at], reasons[at]
     bad["claim"] = np.maximum(rows["claim"][at], 0)
-    return chosen_rows(rows, np.flatnonzero(reason < 0)), bad
+    return chosen_rows(rows, np.flatnonzero(reasons < 0)), bad
+
+
+def _columns(records: pa.Table, catalogue: Catalogue, platforms: PlatformNames) -> Columns:
+    missing = np.zeros(len(records), bool)
+    for name in REQUIRED:
+        if records[name].null_count:
+            missing |= _nulls(records, name)
+    return Columns(
+        record=_numbers(records, "record_id", 0),
+        subject=_numbers(records, "subject_id", 0),
+        start=_times(records, "start_at"),
+        end=_times(records, "end_at"),
+        quantity=_numbers(records, "quantity_micro", UNTOLD),
+        claim=_numbers(records, "claimed_mg", UNTOLD),
+        event_key=_numbers(records, "event_key", 0, np.uint64),
+        payment_key=_numbers(records, "payment_key", 0, np.uint64),
+        region=_numbers(records, "region", 0, np.int32),
+        behaviour=_codes(records, "behaviour", _finder(catalogue.behaviours)),
+        platform=_codes(records, "platform", platforms.code),
+        unit=_codes(records, "unit", _finder(catalogue.units)),
+        rank=_codes(records, "role", _finder(catalogue.roles)),
+        grain=_codes(records, "precision", _finder(PRECISIONS)),
+        missing=missing,
+        no_quantity=_nulls(records, "quantity_micro"),
+        no_claim=_nulls(records, "claimed_mg"),
+        no_unit=_nulls(records, "unit"),
+    )
+
+
+@compiled_entry
+def fill_rows(told: Columns, family_of: I16, default_unit: I16, usable: I8, rows: Table, reasons: I8) -> int:
+    """Fill in TOLD of every record, and why it is rejected: the first reason that applies, or -1; return how many are."""
+    found = 0
+    for i in range(len(rows)):
+        row = rows[i]
+        row.record, row.subject = told.record[i], told.subject[i]
+        row.start, row.end = told.start[i], told.end[i]
+        row.quantity = UNTOLD if told.no_quantity[i] else told.quantity[i]
+        row.claim = UNTOLD if told.no_claim[i] else told.claim[i]
+        row.event_key, row.payment_key = told.event_key[i], told.payment_key[i]
+        row.region, row.platform = told.region[i], told.platform[i]
+        row.behaviour, row.rank, row.grain = told.behaviour[i], told.rank[i], told.grain[i]
+        row.family = family_of[told.behaviour[i]]
+        row.unit = default_unit[told.behaviour[i], told.grain[i]] if told.no_unit[i] else told.unit[i]
+        reasons[i] = _reason(told, rows, usable, i)
+        found += reasons[i] >= 0
+    return found
+
+
+@compiled
+def _reason(told: Columns, rows: Table, usable: I8, i: int) -> int:
+    row = rows[i]
+    if told.missing[i]:
+        return MISSING_VALUE
+    if row.behaviour < 0:
+        return UNKNOWN_BEHAVIOUR
+    if row.rank < 0:
+        return UNKNOWN_ROLE
+    if row.grain < 0:
+        return UNKNOWN_PRECISION
+    if row.unit < 0 or usable[row.behaviour, row.unit] == 0:
+        return UNKNOWN_UNIT
+    if row.end < row.start:
+        return END_BEFORE_START
+    if row.start < EARLIEST_US or row.end > LATEST_US:
+        return TIME_OUT_OF_RANGE
+    if row.quantity < 0 and not told.no_quantity[i]:
+        return BAD_QUANTITY
+    if row.claim < 0 and not told.no_claim[i]:
+        return BAD_CLAIM
+    return NONE
 
 
 def _mark_live(rows: Table, records: pa.Table) -> None:
@@ -100,46 +186,20 @@ def _mark_live(rows: Table, records: pa.Table) -> None:
     rows["counted"] = np.where(counts, _numbers(records, "counted_mg", 0), UNTOLD)
 
 
-def _reasons(records: pa.Table, rows: Table, catalogue: Catalogue) -> I8:
-    """Return why each record is rejected, the first reason that applies, or -1."""
-    missing = np.zeros(len(rows), bool)
-    for name in REQUIRED:
-        if records[name].null_count:
-            missing |= records[name].is_null().to_numpy()
-    start, end = rows["start"], rows["end"]
-    unusable = (rows["unit"] < 0) | (catalogue.usable[rows["behaviour"], rows["unit"]] == 0)
-    checks = (
-        (Reason.MISSING_VALUE, missing),
-        (Reason.UNKNOWN_BEHAVIOUR, rows["behaviour"] < 0),
-        (Reason.UNKNOWN_ROLE, rows["rank"] < 0),
-        (Reason.UNKNOWN_PRECISION, rows["grain"] < 0),
-        (Reason.UNKNOWN_UNIT, unusable),
-        (Reason.END_BEFORE_START, end < start),
-        (Reason.TIME_OUT_OF_RANGE, (start < EARLIEST_US) | (end > LATEST_US)),
-        (Reason.BAD_QUANTITY, _is_negative(records, "quantity_micro", rows["quantity"])),
-        (Reason.BAD_CLAIM, _is_negative(records, "claimed_mg", rows["claim"])),
-    )
-    reasons = np.full(len(rows), -1, np.int8)
-    for reason, wrong in reversed(checks):
-        reasons[wrong] = reason
-    return reasons
-
-
-def _is_negative(records: pa.Table, name: str, values: I64) -> npt.NDArray[np.bool_]:
-    negative = values < 0
-    if negative.any():
-        negative &= ~records[name].is_null().to_numpy()
-    return negative
-
-
-def _numbers(records: pa.Table, name: str, missing: int) -> npt.NDArray[Any]:
+def _nulls(records: pa.Table, name: str) -> Flags:
     column = records[name]
-    return np.asarray((column.fill_null(missing) if column.null_count else column).to_numpy())
+    return np.array(column.is_null().to_numpy()) if column.null_count else np.zeros(len(column), bool)
+
+
+def _numbers(records: pa.Table, name: str, missing: int, kind: Any = np.int64) -> npt.NDArray[Any]:
+    column = records[name]
+    # A copy: what may be written and what may not would be compiled into versions of their own.
+    return np.array((column.fill_null(missing) if column.null_count else column).to_numpy(), kind)
 
 
 def _times(records: pa.Table, name: str) -> I64:
     column = records[name].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
-    return np.asarray((column.fill_null(0) if column.null_count else column).to_numpy(), np.int64)
+    return np.array((column.fill_null(0) if column.null_count else column).to_numpy(), np.int64)
 
 
 def _finder(names: tuple[str, ...]) -> Any:

@@ -9,7 +9,7 @@ import polars as pl
 from hub.clearing.clusters import root_of
 from hub.clearing.codes import Catalogue
 from hub.clearing.compiled import compiled, compiled_entry
-from hub.clearing.rows import I8, I64, NEW, Table
+from hub.clearing.rows import I8, I16, I64, NEW, Table
 from hub.clearing.vocabulary import DUPLICATE, REASON_WORDS, REJECTED, RULE_WORDS, VERDICTS, Reason, Rule
 from standards.methodology import Methodology
 from standards.policy import ClearingPolicy
@@ -104,16 +104,42 @@ def _event_of(rows: Table, root: int) -> int:
 
 def event_columns(rows: Table, clusters: Table, events: Table) -> Columns:
     """Return EVENT of the acts that began with new records, in the rows' order; behaviour as code, no versions."""
-    begun = np.flatnonzero((clusters["parent"] == np.arange(len(rows))) & (rows["live"] == NEW))
-    fields = {
-        "event_id": "record",
-        "subject_id": "subject",
-        "behaviour": "behaviour",
-        "start_at": "start",
-        "end_at": "end",
+    columns: Columns = {
+        "event_id": np.empty(len(rows), np.int64),
+        "subject_id": np.empty(len(rows), np.int64),
+        "behaviour": np.empty(len(rows), np.int16),
+        "start_at": np.empty(len(rows), np.int64),
+        "end_at": np.empty(len(rows), np.int64),
+        "mg": np.empty(len(rows), np.int64),
+        "records": np.empty(len(rows), np.int32),
     }
-    told = {name: rows[field][begun] for name, field in fields.items()}
-    return told | {name: events[name][begun] for name in ("mg", "records")}
+    size = fill_events(rows, clusters, events, *columns.values())
+    return {name: values[:size] for name, values in columns.items()}
+
+
+@compiled_entry
+def fill_events(
+    rows: Table,
+    clusters: Table,
+    events: Table,
+    event: I64,
+    subject: I64,
+    behaviour: I16,
+    start: I64,
+    end: I64,
+    mg: I64,
+    records: npt.NDArray[np.int32],
+) -> int:
+    """Fill in EVENT, a column each; return the number of events."""
+    k = 0
+    for i in range(len(rows)):
+        if clusters[i].parent != i or rows[i].live != NEW:
+            continue
+        event[k], subject[k], behaviour[k] = rows[i].record, rows[i].subject, rows[i].behaviour
+        start[k], end[k] = rows[i].start, rows[i].end
+        mg[k], records[k] = events[i].mg, events[i].records
+        k += 1
+    return k
 
 
 def decision_frame(columns: Columns, policy: ClearingPolicy) -> pl.DataFrame:

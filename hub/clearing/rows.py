@@ -21,13 +21,8 @@ SECOND, MINUTE, DAY = 0, 1, 2
 UNTOLD = -1
 US = 1_000_000
 
-# Valid records, sorted by bucket, subject, family, start, record; -1 where a platform tells no amount, 0 where it gives
-# no usable key. `region` is 0 where it is not told. `day` is the number of the service day: of a day record the nearest,
-# of a moment the one it lies in. Of records cleared before, `event` is their event and `counted` what the canonical one
-# counts (-1 if it does not). `elsewhere` is 1 if the act that people share under this key counts for another person.
-# `waived` is 0, or the number among this person's of the act that a reviewer released: it is not doubted again, and its
-# reports stay one act.
-ROW = np.dtype(
+# Valid records as their platforms tell them; -1 where a platform tells no amount, 0 where it gives no usable key or region.
+TOLD = np.dtype(
     [
         ("record", "i8"),
         ("subject", "i8"),
@@ -35,22 +30,33 @@ ROW = np.dtype(
         ("end", "i8"),
         ("quantity", "i8"),
         ("claim", "i8"),
-        ("reference", "i8"),
         ("event_key", "u8"),
         ("payment_key", "u8"),
-        ("event", "i8"),
-        ("counted", "i8"),
-        ("day", "i4"),
         ("region", "i4"),
         ("family", "i2"),
         ("behaviour", "i2"),
         ("platform", "i2"),
         ("unit", "i2"),
-        ("waived", "i2"),
         ("rank", "i1"),
         ("grain", "i1"),
         ("live", "i1"),
         ("elsewhere", "i1"),
+    ],
+    align=True,
+)
+# The same, sorted by bucket, subject, family, start, platform, record, with what the hub knows. Of records cleared before,
+# `event` is their event and `counted` what the canonical one counts (-1 if it does not). `reference` is the methodology's
+# amount. `day` is the number of the service day: of a day record the nearest, of a moment the one it lies in. `elsewhere` is
+# 1 if the act that people share under this key counts for another person. `waived` is 0, or the number among this person's
+# of the act that a reviewer released: it is not doubted again, and its reports stay one act.
+ROW = np.dtype(
+    [
+        *((name, TOLD[name]) for name in TOLD.names or ()),
+        ("event", "i8"),
+        ("counted", "i8"),
+        ("reference", "i8"),
+        ("day", "i4"),
+        ("waived", "i2"),
     ],
     align=True,
 )

@@ -14,12 +14,12 @@ from hub.clearing.rows import I64, Table
 
 Counters = npt.NDArray[np.uint8]
 FULL = 255
-SMALLEST_BITS, LARGEST_BITS = 12, 27
+SMALLEST_BITS, LARGEST_BITS = 12, 28
 
 
 def new_counters(rows: int) -> Counters:
-    """Return counters for about so many rows."""
-    bits = min(max(int(rows).bit_length(), SMALLEST_BITS), LARGEST_BITS)
+    """Return counters for about so many rows: two for each, so that few sound keys share one with another."""
+    bits = min(max(int(rows).bit_length() + 1, SMALLEST_BITS), LARGEST_BITS)
     return np.zeros(1 << bits, np.uint8)
 
 
@@ -30,9 +30,11 @@ def slots_of_people(rows: Table, counters: Counters) -> I64:
 
 
 def suspected(rows: Table, counters: Counters, most: int) -> Table:
-    """Return the rows of which a key may be carried by more than `most` people."""
+    """Return the rows of which a key may be carried by more than `most` people, without the keys that certainly are not."""
     hit = np.empty(len(rows), np.int64)
-    return chosen_rows(rows, hit[: find_suspected(rows, counters, most, hit)])
+    chosen = chosen_rows(rows, hit[: find_suspected(rows, counters, most, hit)])
+    forget_sound(chosen, counters, most)
+    return chosen
 
 
 @compiled_entry
@@ -48,6 +50,17 @@ def find_suspected(rows: Table, counters: Counters, most: int, hit: I64) -> int:
             hit[found] = i
             found += 1
     return found
+
+
+@compiled_entry
+def forget_sound(rows: Table, counters: Counters, most: int) -> None:
+    """Take away the keys that no more than `most` people carry."""
+    shift = _shift_for(counters)
+    for i in range(len(rows)):
+        if counters[_slot(rows[i].event_key, shift)] <= most:
+            rows[i].event_key = 0
+        if counters[_slot(rows[i].payment_key, shift)] <= most:
+            rows[i].payment_key = 0
 
 
 @compiled_entry

@@ -75,7 +75,8 @@ def test_the_bulk_engines_amounts_are_those_of_quantification(kit: Any, quantity
     )
     known, _ = encode_records(frame.select(RECORD_COLUMNS).to_arrow(), catalogue, names)
     untold = frame.drop("reference_mg").to_arrow()
-    rows, _ = encode_records(untold, catalogue, names, Valuer(catalogue, load_methodology()))
+    rows, _ = encode_records(untold, catalogue, names)
+    Valuer(catalogue, load_methodology()).fill(rows)
     assert np.array_equal(rows["reference"], known["reference"])
 
 

@@ -20,7 +20,7 @@ from hub.clearing.engines.local import STEPS, clear_files
 from hub.clearing.engines.reading import find_files, open_file
 from hub.clearing.engines.shelf import Shelf
 from hub.clearing.errors import ClearingInputError
-from hub.clearing.rows import ROW, Table
+from hub.clearing.rows import ROW, TOLD, Table
 from hub.clearing.sketch import FULL, count_people, new_counters, slots_of_people, suspected
 from hub.commands.pace import overall
 
@@ -90,7 +90,7 @@ def test_a_shelf_gives_back_what_all_threads_laid_aside(
     monkeypatch.setattr(shelf, "MOST_ROWS_IN_TRAY", 3)
     monkeypatch.setattr(shelf, "ROWS_IN_MEMORY", 0 if on_disk else 1 << 20)
     rows = made_rows({"subject": np.arange(1000)})
-    kept = Shelf(tmp_path / "shelf", len(rows))
+    kept = Shelf(tmp_path / "shelf", len(rows), ROW, kept=TOLD)
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(kept.add, np.array_split(rows, 20)))
     kept.flush()
@@ -126,6 +126,14 @@ def test_the_sketch_never_misses_a_key_that_many_people_carry() -> None:
         many |= set(frame.filter(pl.col(name).is_in(people.filter(pl.col("subject") > most)[name].implode()))["record"])
     found = set(suspected(rows, counters, most)["record"].tolist())
     assert many <= found < set(range(size))
+    kept = suspected(rows, counters, most)
+    for name in ("event_key", "payment_key"):
+        # A key stays only where its own counter is high, and there it always stays.
+        there = {(row, key) for row, key in zip(kept["record"].tolist(), kept[name].tolist(), strict=True) if key}
+        carried = frame.filter(pl.col(name) != 0).group_by(name).agg(pl.col("subject").n_unique())
+        guilty = carried.filter(pl.col("subject") > most)[name]
+        assert set(frame.filter(pl.col(name).is_in(guilty.implode())).select("record", name).rows()) <= there
+        assert there <= set(frame.select("record", name).rows())
 
 
 def test_each_person_counts_once_for_a_key_and_a_full_counter_stays_full() -> None:

@@ -11,6 +11,7 @@ import polars as pl
 
 from hub.clearing.apply import apply_facts
 from hub.clearing.codes import Catalogue
+from hub.clearing.compiled import compiled_entry
 from hub.clearing.encode import bucket_keys
 from hub.clearing.engines.writing import (
     DECISIONS,
@@ -23,7 +24,8 @@ from hub.clearing.engines.writing import (
 from hub.clearing.facts import Facts
 from hub.clearing.kernel import decide
 from hub.clearing.outcome import Columns, decision_columns, event_columns, rejected_columns, rule_words
-from hub.clearing.rows import NEW, Rules, Table
+from hub.clearing.rows import I8, I16, I64, NEW, Rules, Table
+from hub.clearing.valuing import Valuer
 from hub.clearing.vocabulary import REASON_WORDS, VERDICTS
 from standards.canonical import BUCKETS
 from standards.methodology import Methodology
@@ -90,9 +92,10 @@ class Written:
 
 
 def clear_range(
-    rows: Table, facts: Facts, rules: Rules, naming: Naming, *, decisions_to: Path, events_to: Path
+    rows: Table, facts: Facts, rules: Rules, valuer: Valuer, naming: Naming, *, decisions_to: Path, events_to: Path
 ) -> Written:
-    """Clear sorted ROW of whole buckets, which is changed, and write its decisions and events as Parquet files."""
+    """Value and clear sorted ROW of whole buckets, which is changed, and write decisions and events as Parquet files."""
+    valuer.fill(rows)
     apply_facts(rows, facts, rules)
     clusters, events = decide(rows, rules)
     decisions, begun = decision_columns(rows, clusters, events), event_columns(rows, clusters, events)
@@ -100,12 +103,15 @@ def clear_range(
     count = len(begun["event_id"])
     versions = {"policy": np.zeros(count, np.int8), "methodology": np.zeros(count, np.int8)}
     write_columns(begun | versions, EVENTS, naming.event_words, events_to)
-    new = rows[rows["live"] == NEW]
-    buckets = (bucket_keys(new) >> np.uint64(64 - BUCKETS.bit_length() + 1)).astype(np.int16)
+    buckets = (bucket_keys(rows) >> np.uint64(64 - BUCKETS.bit_length() + 1)).astype(np.int16)
+    platform, claim = rows["platform"], rows["claim"]
+    if len(buckets) > len(decisions["record_id"]):
+        is_new = rows["live"] == NEW
+        buckets, platform, claim = buckets[is_new], platform[is_new], claim[is_new]
     return Written(
         events=count,
         verdicts=_count_verdicts(decisions),
-        positions=_sum_positions(decisions, new["platform"], np.maximum(new["claim"], 0), naming.platforms),
+        positions=_sum_positions(decisions, platform, claim, naming.platforms),
         digests=digest_buckets(decisions, buckets),
     )
 
@@ -152,20 +158,22 @@ def _count_verdicts(decisions: Columns) -> Counter[str]:
     return Counter(dict(zip(VERDICTS, counts.tolist(), strict=True)))
 
 
-def _sum_positions(decisions: Columns, platform: Any, claim: Any, platforms: tuple[str, ...]) -> pl.DataFrame:
+def _sum_positions(decisions: Columns, platform: I16, claim: I64, platforms: tuple[str, ...]) -> pl.DataFrame:
     """Return what each platform's records of a range came to."""
-    verdict = pl.col("verdict")
-    counts = {word: (verdict == VERDICTS.index(word)).sum().cast(pl.Int64) for word in VERDICTS[1:]}
-    frame = pl.DataFrame(
-        {
-            "platform": platform.copy(),
-            "claimed_mg": claim.copy(),
-            "counted_mg": decisions["counted_mg"],
-            "verdict": decisions["verdict"],
-        }
-    )
-    sums = frame.group_by("platform").agg(
-        pl.len().cast(pl.Int64).alias("records"), pl.col("claimed_mg", "counted_mg").sum(), **counts
-    )
-    names = pl.Series(list(platforms), dtype=pl.String).gather(sums["platform"].cast(pl.UInt32))
-    return sums.with_columns(platform=names).select(list(POSITIONS)).cast(POSITIONS).sort("platform")
+    sums = np.zeros((len(platforms), len(COUNTS)), np.int64)
+    add_up(platform.astype(np.int16), claim.astype(np.int64), decisions["verdict"], decisions["counted_mg"], sums)
+    columns = dict(zip(COUNTS, sums.T, strict=True))
+    return pl.DataFrame({"platform": list(platforms)} | columns, POSITIONS).filter(pl.col("records") > 0)
+
+
+@compiled_entry
+def add_up(platform: I16, claim: I64, verdict: I8, counted: I64, sums: I64) -> None:
+    """Add records to COUNTS of their platforms."""
+    for i in range(len(platform)):
+        place = platform[i]
+        sums[place, 0] += 1
+        sums[place, 1] += max(claim[i], 0)
+        sums[place, 2] += counted[i]
+        # The first verdict has no column: its records are those that are in no other.
+        if verdict[i] > 0:
+            sums[place, 2 + verdict[i]] += 1

@@ -1,4 +1,4 @@
-"""Taking record files in: each piece read once by one thread, valued, and laid aside by bucket. I/O: reads files."""
+"""Taking record files in: each piece read once by one thread and laid aside by bucket. I/O: reads files."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +9,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hub.clearing.codes import Catalogue
 from hub.clearing.encode import PlatformNames, encode_records
 from hub.clearing.engines.reading import RecordFile, digest_file, find_files, open_file, read_batches
 from hub.clearing.engines.shelf import Shelf
 from hub.clearing.errors import ClearingInputError
 from hub.clearing.rows import I64, UNTOLD, Table
-from hub.clearing.valuing import Valuer
 from standards.canonical import splitmix64_array
 
 DECIDED = ["record_id", "event_id", "verdict", "counted_mg", "reason"]
@@ -90,7 +90,7 @@ def pieces_of(files: list[RecordFile], past: list[History]) -> list[Piece]:
     return pieces
 
 
-def take_in(piece: Piece, shelf: Shelf, numbers: Shelf, valuer: Valuer, intake: Intake) -> None:
+def take_in(piece: Piece, shelf: Shelf, numbers: Shelf, catalogue: Catalogue, intake: Intake) -> None:
     """Read a piece and lay its rows aside; those of an earlier run with what was decided about them.
 
     Args:
@@ -109,7 +109,7 @@ def take_in(piece: Piece, shelf: Shelf, numbers: Shelf, valuer: Valuer, intake: 
         record_ids = np.asarray(table["record_id"].to_numpy(), np.int64)
         numbers.add_at(record_ids, numbers.ranges_of(splitmix64_array(record_ids)))
         told = _with_decisions(table, piece.history, piece.file) if piece.history else table
-        rows, bad = encode_records(told, valuer.catalogue, names, valuer)
+        rows, bad = encode_records(told, catalogue, names)
         with intake.lock:
             # Each batch meets the platforms in its own order; from here on they have one number in all.
             known = np.array([*(intake.names.code(name) for name in names.codes), UNTOLD], np.int16)

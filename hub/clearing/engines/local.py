@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
@@ -35,6 +36,7 @@ from hub.clearing.engines.shelf import Shelf
 from hub.clearing.engines.writing import whole_folder, write_manifest
 from hub.clearing.facts import Evidence, Facts, conclude, count_keys, find_rides, merge_evidence, name_customs
 from hub.clearing.kernel import watch
+from hub.clearing.rows import ROW, TOLD
 from hub.clearing.rules import build_rules
 from hub.clearing.sketch import count_people, new_counters, slots_of_people, suspected
 from hub.clearing.valuing import Valuer
@@ -137,7 +139,8 @@ def clear_files(
             folder=folder,
             size=size,
             report=progress or (lambda step, done, whole: None),
-            shelf=Shelf(folder / "shelf", size),
+            # What the hub knows is only of records that were cleared before.
+            shelf=Shelf(folder / "shelf", size, ROW, kept=ROW if past else TOLD),
             naming=Naming(catalogue=catalogue, platforms=(), policy=policy, methodology=methodology),
         )
         intake = _read_all(run, files, past)
@@ -163,11 +166,10 @@ def _read_all(run: _Run, files: list[RecordFile], past: list[History]) -> Intake
         ClearingInputError: a file cannot be used, or two records share a number.
     """
     intake, numbers = Intake(), Shelf(run.folder / "numbers", run.size, np.dtype(np.int64))
-    valuer = Valuer(run.naming.catalogue, run.naming.methodology)
     pieces = pieces_of(files, past)
     run.each(
         "read",
-        lambda piece: take_in(piece, run.shelf, numbers, valuer, intake),
+        lambda piece: take_in(piece, run.shelf, numbers, run.naming.catalogue, intake),
         pieces,
         [piece.rows for piece in pieces],
     )
@@ -214,9 +216,11 @@ def _learn(run: _Run, intake: Intake) -> Facts:
     evidence = merge_evidence(run.each("learn", watch_range, ranges))
     if (counters > most).any():
         keys = run.each(
-            "keys", lambda number: count_keys(suspected(run.shelf.take(number), counters, most), shared), ranges
+            "keys",
+            lambda number: [count_keys(suspected(rows, counters, most), shared) for rows in run.shelf.peek(number)],
+            ranges,
         )
-        evidence = replace(evidence, keys=pl.concat(keys).group_by("kind", "key").sum())
+        evidence = replace(evidence, keys=pl.concat(chain.from_iterable(keys)).group_by("kind", "key").sum())
     return conclude(evidence, policy)
 
 
@@ -228,12 +232,15 @@ def _clear_all(run: _Run, facts: Facts, intake: Intake) -> list[Written]:
     decisions.mkdir()
     events.mkdir()
     rules = build_rules(run.naming.policy, run.naming.catalogue, run.naming.platforms, facts)
+    valuer = Valuer(run.naming.catalogue, run.naming.methodology)
 
     def clear_one(number: int) -> Written:
         rows = run.shelf.take(number)
         run.shelf.drop(number)
         name = f"part-{number:04d}.parquet"
-        return clear_range(rows, facts, rules, run.naming, decisions_to=decisions / name, events_to=events / name)
+        return clear_range(
+            rows, facts, rules, valuer, run.naming, decisions_to=decisions / name, events_to=events / name
+        )
 
     written = run.each("clear", clear_one, range(run.shelf.ranges))
     bad = np.concatenate([np.zeros(0, BAD), *intake.bad])

@@ -164,14 +164,14 @@ def read_part(part: Part, job: Job) -> Iterator[Blob]:
 
 
 @lru_cache(maxsize=1)
-def _valuer_of(job: Job) -> Valuer:
+def valuer_of(job: Job) -> Valuer:
+    """Return the job's methodology by code."""
     # The same job comes to a process again and again, and is the same object.
     return Valuer(job.catalogue, job.methodology)
 
 
 def _read_records(part: Part, job: Job) -> Iterator[Blob]:
     file, is_old = job.files[part.number], job.run_of[part.number] >= 0
-    valuer = _valuer_of(job)
     if part.is_first and not is_old:
         yield told(file=part.number, sha256=digest_file(file.path))
     names = PlatformNames()
@@ -179,7 +179,7 @@ def _read_records(part: Part, job: Job) -> Iterator[Blob]:
     for table in read_batches(file, part.groups):
         ids = np.asarray(table["record_id"].to_numpy(), np.int64)
         yield from scattered(Kind.IDS, ids, _id_places(ids, job.places), number=part.number)
-        for kept, records in zip(taken, encode_records(table, job.catalogue, names, valuer), strict=True):
+        for kept, records in zip(taken, encode_records(table, job.catalogue, names), strict=True):
             kept.append(records)
     rows, bad = (np.concatenate([np.zeros(0, kind), *kept]) for kind, kept in zip((ROW, BAD), taken, strict=True))
     for records in (rows, bad):
@@ -330,7 +330,9 @@ def clear_place(place: int, blobs: dict[Kind, list[Blob]], job: Job, learnt: Lea
         sorted_pieces = sorted(blobs[Kind.ROWS], key=lambda blob: blob.number)
         rows = with_platforms(sorted_pieces, ROW, learnt.platforms)
         rules = build_rules(job.policy, job.catalogue, learnt.platforms, learnt.facts)
-        written = clear_range(rows, learnt.facts, rules, naming, decisions_to=begun[0], events_to=begun[1])
+        written = clear_range(
+            rows, learnt.facts, rules, valuer_of(job), naming, decisions_to=begun[0], events_to=begun[1]
+        )
         name = f"part-{place:04d}.parquet"
         done = (job.folder / "decisions" / name, job.folder / "events" / name)
     files = {}

@@ -36,6 +36,7 @@ from hub.clearing.engines.shares import (
     own_version,
     read_part,
     run_step,
+    valuer_of,
 )
 from hub.clearing.engines.shelf import ROWS_IN_RANGE
 from hub.clearing.engines.writing import whole_folder, write_manifest
@@ -318,7 +319,7 @@ def _write_nothing(job: Job, learnt: Learnt) -> Written:
     naming = Naming(catalogue=job.catalogue, platforms=learnt.platforms, policy=job.policy, methodology=job.methodology)
     rules = build_rules(job.policy, job.catalogue, learnt.platforms, learnt.facts)
     paths = {f"{table}_to": job.folder / table / "part-0000.parquet" for table in ("decisions", "events")}
-    return clear_range(np.zeros(0, ROW), learnt.facts, rules, naming, **paths)
+    return clear_range(np.zeros(0, ROW), learnt.facts, rules, valuer_of(job), naming, **paths)
 
 
 def _manifest(job: Job, told: Documents, written: list[Written]) -> dict[str, Any]:

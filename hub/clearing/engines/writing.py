@@ -64,9 +64,8 @@ def write_columns(columns: Columns, schema: pa.Schema, words: Words, path: Path)
     dictionaries = [name for name, kind in kinds if pa.types.is_dictionary(kind)]
     # So are statistics: every range holds the numbers and the times of all, so that no reader could skip anything.
     pq.write_table(
-        table, path, compression="zstd", compression_level=1, use_dictionary=dictionaries, write_statistics=False,
-        store_schema=False,
-    )  # fmt: skip
+        table, path, compression="snappy", use_dictionary=dictionaries, write_statistics=False, store_schema=False
+    )
 
 
 def _array(name: str, columns: Columns, words: Words, kind: pa.DataType) -> pa.Array:
