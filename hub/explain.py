@@ -14,13 +14,13 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from hub.clearing.deciding import observe_window
-from hub.clearing.explaining import explain_records
-from hub.clearing.explanation import Explanation, Report, redact
-from hub.clearing.facts import Facts, conclude, merge_evidence
-from hub.clearing.holds import load_released
+from hub.clearing.explain.explaining import explain_records
+from hub.clearing.explain.explanation import Explanation, Report, redact
+from hub.clearing.explain.sentences import LANGUAGES, Name, Names, contest, notes, sentence
+from hub.clearing.kernel.facts import Facts, conclude, merge_evidence
 from hub.clearing.learning import gather_people, load_before
-from hub.clearing.reviews import waived_records
-from hub.clearing.sentences import LANGUAGES, Name, Names, contest, notes, sentence
+from hub.clearing.reviews.holds import load_released
+from hub.clearing.reviews.reviews import waived_records
 from hub.clearing.store import NEWEST, Span
 from hub.clearing.windows import load_span
 from hub.db import load_frame

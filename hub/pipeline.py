@@ -18,9 +18,9 @@ from consent.terms import Purpose
 from hub.changes import log_change, log_changes
 from hub.clearing import store as clearing_store
 from hub.clearing.deciding import Decided, credit, decide_bucket, decide_people, learn_window
-from hub.clearing.facts import Facts
 from hub.clearing.final import Manifest, make_manifest, require_finalisable
 from hub.clearing.groups import bucket_range
+from hub.clearing.kernel.facts import Facts
 from hub.clearing.learning import keep_counts
 from hub.clearing.windows import (
     Sealed,
@@ -64,7 +64,7 @@ FLOW = (
     Step(name="collect", rules="hub.records.intake", reads="delivery", writes="source_record", purpose=Purpose.COLLECT),
     Step(name="translate", rules="mappings.translate", reads="delivery", writes="translated row", purpose=Purpose.COLLECT),
     Step(name="quantify", rules="standards.quantify", reads="translated row", writes="reduction_record", purpose=Purpose.COLLECT),
-    Step(name="clear", rules="hub.clearing.kernel", reads="reduction_record", writes="decision", purpose=Purpose.CLEAR),
+    Step(name="clear", rules="hub.clearing.kernel.clear", reads="reduction_record", writes="decision", purpose=Purpose.CLEAR),
     Step(name="credit", rules="hub.ledger.postings", reads="decision", writes="journal_entry", purpose=Purpose.CREDIT),
     Step(name="log", rules="hub.log.leaves", reads="every step", writes="log_leaf", purpose=None),
 )  # fmt: skip

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from hub.clearing.engines.local import clear_files
-from hub.clearing.explaining import explain_records
-from hub.clearing.kernel import clear
+from hub.clearing.explain.explaining import explain_records
+from hub.clearing.kernel.clear import clear
 from mappings import load_mapping, translate
 from standards.methodology import load_methodology
 from standards.policy import load_policy

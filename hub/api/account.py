@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from consent.grants import Grant, require_grant
 from consent.pairwise import pairwise_subject
 from hub.api.access import Gate
-from hub.clearing.explanation import Report
+from hub.clearing.explain.explanation import Report
 from hub.clock import from_micros
 from hub.context import Hub
 from hub.db import reading, writing

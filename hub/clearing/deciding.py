@@ -11,10 +11,10 @@ from consent.guard import permit
 from consent.terms import HUB, Purpose
 from hub.clearing import learning, store
 from hub.clearing.adoption import policy_of_window
-from hub.clearing.facts import Evidence, Facts, conclude, merge_evidence
-from hub.clearing.holds import load_released
-from hub.clearing.kernel import clear
-from hub.clearing.reviews import waived_records
+from hub.clearing.kernel.clear import clear
+from hub.clearing.kernel.facts import Evidence, Facts, conclude, merge_evidence
+from hub.clearing.reviews.holds import load_released
+from hub.clearing.reviews.reviews import waived_records
 from hub.clearing.store import Span
 from hub.clearing.versions import complete, prepare, reopen
 from hub.clearing.windows import load_span

@@ -19,11 +19,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from hub.clearing import store
-from hub.clearing.codes import build_catalogue
-from hub.clearing.customs import SLOTS
-from hub.clearing.facts import CUSTOMS, KEYS, PARTNERS, RIDES, Evidence, merge_evidence
 from hub.clearing.groups import bucket_range
-from hub.clearing.kernel import observe
+from hub.clearing.kernel.clear import observe
+from hub.clearing.kernel.codes import build_catalogue
+from hub.clearing.kernel.customs import SLOTS
+from hub.clearing.kernel.facts import CUSTOMS, KEYS, PARTNERS, RIDES, Evidence, merge_evidence
 from standards.policy import ClearingPolicy
 from standards.schema import QUANTIFIED_SCHEMA
 

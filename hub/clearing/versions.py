@@ -16,7 +16,7 @@ CONTENT = [
     "subject_id", "platform", "behaviour", "start_at", "end_at", "precision", "quantity_micro", "unit", "event_key",
     "payment_key", "claimed_mg",
 ]  # fmt: skip
-"""What two records of one platform have in common when they tell the same thing twice (T1, `hub/clearing/keys.py`)."""
+"""What two records of one platform have in common when they tell the same thing twice (T1, `hub/clearing/kernel/keys.py`)."""
 _REVERSALS = {
     "event_id": pl.Int64(), "by_record_id": pl.Int64(), "reason": pl.String(), "decided_anew": pl.Int64(),
 }  # fmt: skip

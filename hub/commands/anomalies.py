@@ -6,9 +6,9 @@ import polars as pl
 import typer
 from sqlalchemy.orm import Session
 
-from hub.clearing.anomalies import figures_of, summarise
-from hub.clearing.drift import DRIFT, find_drift, measure_window
-from hub.clearing.holds import load_acts, load_open_holds, load_window
+from hub.clearing.reviews.anomalies import figures_of, summarise
+from hub.clearing.reviews.drift import DRIFT, find_drift, measure_window
+from hub.clearing.reviews.holds import load_acts, load_open_holds, load_window
 from hub.clearing.windows import load_windows
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.db import reading

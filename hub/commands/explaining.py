@@ -9,8 +9,8 @@ from rich.panel import Panel
 from rich.table import Table
 
 from hub.clearing.engines.looking import explain_files
-from hub.clearing.explanation import Explanation, Match, Report, redact
-from hub.clearing.sentences import LANGUAGES, ZONE, contest, local_time, notes, sentence, word
+from hub.clearing.explain.explanation import Explanation, Match, Report, redact
+from hub.clearing.explain.sentences import LANGUAGES, ZONE, contest, local_time, notes, sentence, word
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.db import reading
 from hub.errors import UsageProblem

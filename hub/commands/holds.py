@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
-from hub.clearing.anomalies import figures_of
-from hub.clearing.holds import load_acts, load_open_holds, load_standing
-from hub.clearing.reviews import Outcome
+from hub.clearing.reviews.anomalies import figures_of
+from hub.clearing.reviews.holds import load_acts, load_open_holds, load_standing
+from hub.clearing.reviews.reviews import Outcome
 from hub.clock import from_micros
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.db import reading

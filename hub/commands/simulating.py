@@ -12,9 +12,16 @@ import typer
 
 from hub.clearing.adoption import policy_of_window
 from hub.clearing.engines.local import Progress
-from hub.clearing.moved_svg import moved_svg
-from hub.clearing.simulate import Side, Simulation, describe, simulate_change, simulation_folder, write_simulation
-from hub.clearing.simulate_stored import Chosen, last_closed_month, month_of_acts, simulate_stored
+from hub.clearing.simulate.moved_svg import moved_svg
+from hub.clearing.simulate.of_files import (
+    Side,
+    Simulation,
+    describe,
+    simulate_change,
+    simulation_folder,
+    write_simulation,
+)
+from hub.clearing.simulate.of_windows import Chosen, last_closed_month, month_of_acts, simulate_stored
 from hub.clearing.windows import find_open_window
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, progress_bars, table
 from hub.commands.policy import open_policy

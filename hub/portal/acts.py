@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Request, Response
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from hub.clearing.explanation import Explanation
-from hub.clearing.sentences import grams, word
+from hub.clearing.explain.explanation import Explanation
+from hub.clearing.explain.sentences import grams, word
 from hub.context import Hub
 from hub.db import reading
 from hub.errors import NotFound

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
 
-from hub.clearing.explanation import Explanation, Report
-from hub.clearing.sentences import ZONE, Names, grams, word
+from hub.clearing.explain.explanation import Explanation, Report
+from hub.clearing.explain.sentences import ZONE, Names, grams, word
 from standards.schema import Precision, Verdict
 
 WIDTH = 360
@@ -41,7 +41,7 @@ def timeline_svg(told: Explanation, language: str, names: Names) -> str:
     """Draw the reports of an act, and the act that has its grams, if another has them.
 
     Args:
-        language: of `hub.clearing.sentences`.
+        language: of `hub.clearing.explain.sentences`.
 
     Returns:
         One `<svg>` element; well-formed XML. Empty if no report tells a time.

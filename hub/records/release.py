@@ -19,8 +19,8 @@ from consent.guard import Permit, permit
 from consent.terms import HUB, Purpose
 from consent.vault import load_vault
 from hub.changes import log_change
-from hub.clearing.holds import load_standing
-from hub.clearing.reviews import Outcome, Review, Standing, require_open_hold, require_why
+from hub.clearing.reviews.holds import load_standing
+from hub.clearing.reviews.reviews import Outcome, Review, Standing, require_open_hold, require_why
 from hub.clearing.tables import HoldReview
 from hub.clearing.windows import hold_unfinished_windows
 from hub.context import Hub

@@ -20,8 +20,8 @@ from tests_support.web import look_up
 
 from consent.terms import Purpose
 from hub.audit import audit, format_report
-from hub.clearing.holds import load_open_holds
-from hub.clearing.reviews import Outcome
+from hub.clearing.reviews.holds import load_open_holds
+from hub.clearing.reviews.reviews import Outcome
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.errors import Conflict, NotFound, TanlianError, UsageProblem

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from hub.clearing.facts import Facts
-from hub.clearing.kernel import Cleared, clear
+from hub.clearing.kernel.clear import Cleared, clear
+from hub.clearing.kernel.facts import Facts
 from standards.methodology import load_methodology
 from standards.policy import load_policy
 from standards.quantify import quantify

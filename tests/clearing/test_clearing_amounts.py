@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hub.clearing.codes import build_catalogue
-from hub.clearing.encode import PlatformNames, encode_records
-from hub.clearing.kernel import RECORD_COLUMNS
-from hub.clearing.valuing import Valuer
+from hub.clearing.kernel.clear import RECORD_COLUMNS
+from hub.clearing.kernel.codes import build_catalogue
+from hub.clearing.kernel.encode import PlatformNames, encode_records
+from hub.clearing.kernel.valuing import Valuer
 from standards.methodology import load_methodology
 from standards.policy import load_policy
 

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from hub.clearing.anomalies import FIGURES, SUMMARY, figures_of, summarise
-from hub.clearing.holds import ACTS
-from hub.clearing.vocabulary import Reason
+from hub.clearing.kernel.vocabulary import Reason
+from hub.clearing.reviews.anomalies import FIGURES, SUMMARY, figures_of, summarise
+from hub.clearing.reviews.holds import ACTS
 from standards.policy import load_policy
 
 BEIJING, SHANGHAI = 110105, 310101

@@ -5,8 +5,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from hub.clearing.facts import Facts, conclude
-from hub.clearing.kernel import observe
+from hub.clearing.kernel.clear import observe
+from hub.clearing.kernel.facts import Facts, conclude
 from standards.policy import load_policy
 
 

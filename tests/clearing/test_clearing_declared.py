@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from hub.clearing.engines.intake import load_history
-from hub.clearing.vocabulary import Reason
+from hub.clearing.kernel.vocabulary import Reason
 
 
 def paid(kit: Any, number: int, platform: str = "declared-bills", **told: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.clearing.kernel import clear
+from hub.clearing.kernel.clear import clear
 from standards.policy import load_policy
 
 BEIJING, TIANJIN, SHANGHAI, SHENZHEN = 110105, 120101, 310101, 440305

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.clearing.drift import DRIFT, MEASURES, find_drift, measure_window
+from hub.clearing.reviews.drift import DRIFT, MEASURES, find_drift, measure_window
 from standards.plausibility import DriftRules
 from standards.policy import load_policy
 

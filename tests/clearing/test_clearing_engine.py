@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.bench.clearing_speed import write_records
-from hub.clearing.encode import KEY_BITS, LONG_RUN, bucket_keys, chosen_rows, sorted_rows
 from hub.clearing.engines import reading, shelf
 from hub.clearing.engines.intake import find_repeated
 from hub.clearing.engines.local import STEPS, clear_files
 from hub.clearing.engines.reading import find_files, open_file
 from hub.clearing.engines.shelf import Shelf
+from hub.clearing.engines.sketch import FULL, count_people, new_counters, slots_of_people, suspected
 from hub.clearing.errors import ClearingInputError
-from hub.clearing.rows import ROW, TOLD, Table
-from hub.clearing.sketch import FULL, count_people, new_counters, slots_of_people, suspected
+from hub.clearing.kernel.encode import KEY_BITS, LONG_RUN, bucket_keys, chosen_rows, sorted_rows
+from hub.clearing.kernel.rows import ROW, TOLD, Table
 from hub.commands.pace import overall
 
 RECORDS = 12_000

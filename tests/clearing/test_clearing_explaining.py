@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests_support.explaining import crowd, explained, frame_of, meters, ride
 
-from hub.clearing.explaining import explain_records
-from hub.clearing.explanation import Explanation
-from hub.clearing.kernel import clear
-from hub.clearing.sentences import LANGUAGES, contest, notes, sentence
+from hub.clearing.explain.explaining import explain_records
+from hub.clearing.explain.explanation import Explanation
+from hub.clearing.explain.sentences import LANGUAGES, contest, notes, sentence
+from hub.clearing.kernel.clear import clear
 from standards.policy import load_policy
 from standards.schema import DECISION_SCHEMA
 

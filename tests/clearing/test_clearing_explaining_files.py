@@ -10,7 +10,7 @@ from tests_support.explaining import ride
 from hub.clearing.engines.local import clear_files
 from hub.clearing.engines.looking import explain_files
 from hub.clearing.errors import ClearingInputError
-from hub.clearing.sentences import sentence
+from hub.clearing.explain.sentences import sentence
 from standards.schema import PUBLIC_COLUMNS, RECORD_SCHEMA, arrow_schema
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from hub.clearing.facts import Facts, conclude, merge_evidence
-from hub.clearing.kernel import observe
+from hub.clearing.kernel.clear import observe
+from hub.clearing.kernel.facts import Facts, conclude, merge_evidence
 from standards.policy import load_policy
 
 DUMMY = 999_999_999

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hub.clearing.compiled import cache_folder
 from hub.clearing.engines import shelf
 from hub.clearing.engines.local import clear_files
 from hub.clearing.engines.writing import root_of_digests
 from hub.clearing.errors import ClearingInputError
-from hub.clearing.kernel import clear
+from hub.clearing.kernel.clear import clear
+from hub.clearing.kernel.compiled import cache_folder
 from standards.policy import load_policy
 from standards.schema import arrow_schema
 

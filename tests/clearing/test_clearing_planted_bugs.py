@@ -48,7 +48,7 @@ def test_the_sound_kernel_runs_as_plain_python(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bug", BUGS, ids=[bug["name"] for bug in BUGS])
 def test_a_planted_bug_is_noticed(bug: dict[str, str], tmp_path: Path) -> None:
     copy_kernel(tmp_path)
-    file = tmp_path / "hub" / "clearing" / bug["file"]
+    file = tmp_path / "hub" / "clearing" / "kernel" / bug["file"]
     source = file.read_text("utf-8")
     assert source.count(bug["sound"]) == 1, f"{bug['file']} no longer says {bug['sound']!r}: plant the bug anew"
     file.write_text(source.replace(bug["sound"], bug["broken"]), "utf-8")

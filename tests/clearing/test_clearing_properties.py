@@ -8,8 +8,8 @@ import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hub.clearing.facts import conclude
-from hub.clearing.kernel import Cleared, clear, observe
+from hub.clearing.kernel.clear import Cleared, clear, observe
+from hub.clearing.kernel.facts import conclude
 from standards.methodology import load_methodology
 from standards.policy import load_policy
 from standards.quantify import quantify

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hub.clearing.vocabulary import Reason
+from hub.clearing.kernel.vocabulary import Reason
 from standards.schema import Verdict
 
 ORDER, OTHER_ORDER, PAYMENT = 101, 102, 900

@@ -4,9 +4,9 @@ import pytest
 from tests_support.explaining import BIKES, explained, frame_of, meters, ride
 
 from consent.guard import Refusal
-from hub.clearing.explanation import redact
-from hub.clearing.sentences import LANGUAGES, Name, contest, load_texts, notes, places_in, sentence, word
-from hub.clearing.vocabulary import REASON_WORDS
+from hub.clearing.explain.explanation import redact
+from hub.clearing.explain.sentences import LANGUAGES, Name, contest, load_texts, notes, places_in, sentence, word
+from hub.clearing.kernel.vocabulary import REASON_WORDS
 from hub.explain import BEFORE_KERNEL
 from standards.behaviours import accepted_behaviours
 from standards.overlap import load_overlaps

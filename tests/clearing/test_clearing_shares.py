@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from hub.clearing.encode import BAD
 from hub.clearing.engines.blobs import (
     BLOB_BYTES,
     DECIDED,
@@ -42,8 +41,9 @@ from hub.clearing.engines.shares import (
     own_version,
     read_part,
 )
-from hub.clearing.facts import conclude
-from hub.clearing.rows import ROW
+from hub.clearing.kernel.encode import BAD
+from hub.clearing.kernel.facts import conclude
+from hub.clearing.kernel.rows import ROW
 from hub.cli import app
 from hub.errors import UsageProblem
 from standards.methodology import load_methodology

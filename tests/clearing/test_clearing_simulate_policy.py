@@ -13,9 +13,9 @@ from tests_support.policies import NO_RIDES, draft
 from tests_support.terminal import Terminal
 
 from hub.clearing.engines.local import clear_files
-from hub.clearing.moved import LARGEST_SCHEMA, MOVED_SCHEMA, TURNS_SCHEMA, Moved, add_up
-from hub.clearing.moved_svg import MOST_BARS, moved_svg
-from hub.clearing.simulate import Simulation
+from hub.clearing.simulate.moved import LARGEST_SCHEMA, MOVED_SCHEMA, TURNS_SCHEMA, Moved, add_up
+from hub.clearing.simulate.moved_svg import MOST_BARS, moved_svg
+from hub.clearing.simulate.of_files import Simulation
 from standards.policies import find_policy
 from standards.policy import CURRENT_POLICY
 from standards.schema import arrow_schema

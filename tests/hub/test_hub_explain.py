@@ -16,7 +16,7 @@ from tests_support.portal import Visitor, give_password
 from tests_support.terminal import Terminal
 from tests_support.tokens import Machine
 
-from hub.clearing.sentences import LANGUAGES, Name
+from hub.clearing.explain.sentences import LANGUAGES, Name
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.errors import NotFound

@@ -18,8 +18,8 @@ import standards.policy
 from consent.withdraw import withdraw_grant
 from hub.audit import audit
 from hub.clearing.adoption import adopt_policy, load_adoptions, policy_of_window
-from hub.clearing.simulate import Simulation, describe
-from hub.clearing.simulate_stored import Chosen, last_closed_month, month_of_acts, simulate_stored
+from hub.clearing.simulate.of_files import Simulation, describe
+from hub.clearing.simulate.of_windows import Chosen, last_closed_month, month_of_acts, simulate_stored
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.errors import Conflict, NotFound, UsageProblem

@@ -6,7 +6,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from hub.clearing.kernel import Cleared, clear
+from hub.clearing.kernel.clear import Cleared, clear
 from hub.sandbox.reports import Note, Reports
 from hub.sandbox.specs import SPECS
 from hub.sandbox.telling.report import Report

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from hub.clearing.explaining import explain_records
-from hub.clearing.explanation import Explanation
+from hub.clearing.explain.explaining import explain_records
+from hub.clearing.explain.explanation import Explanation
 from standards.methodology import load_methodology
 from standards.policy import load_policy
 from standards.quantify import quantify

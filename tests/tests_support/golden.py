@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from hub.clearing.kernel import Cleared, clear
+from hub.clearing.kernel.clear import Cleared, clear
 from mappings import Translation, kept_payloads, load_mapping
 from standards.methodology import load_methodology
 from standards.policy import load_policy

@@ -8,7 +8,7 @@ from tests_support.restating import NOW, close_window
 from tests_support.staff import SCOPES
 from tests_support.web import look_up
 
-from hub.clearing.reviews import Outcome
+from hub.clearing.reviews.reviews import Outcome
 from hub.context import Hub
 from hub.db import writing
 from hub.participants import Platform

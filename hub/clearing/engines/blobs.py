@@ -15,9 +15,9 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from hub.clearing.encode import chosen_rows
-from hub.clearing.facts import KEYS, RIDES
-from hub.clearing.rows import I64, ROW, Table
+from hub.clearing.kernel.encode import chosen_rows
+from hub.clearing.kernel.facts import KEYS, RIDES
+from hub.clearing.kernel.rows import I64, ROW, Table
 
 BLOB_BYTES = 1 << 20
 BATCH_BYTES = 1 << 22

@@ -9,10 +9,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from hub.clearing.apply import apply_facts
-from hub.clearing.codes import Catalogue
-from hub.clearing.compiled import compiled_entry
-from hub.clearing.encode import bucket_keys
 from hub.clearing.engines.writing import (
     DECISIONS,
     EVENTS,
@@ -21,12 +17,16 @@ from hub.clearing.engines.writing import (
     root_of_digests,
     write_columns,
 )
-from hub.clearing.facts import Facts
-from hub.clearing.kernel import decide
-from hub.clearing.outcome import Columns, decision_columns, event_columns, rejected_columns, rule_words
-from hub.clearing.rows import I8, I16, I64, NEW, Rules, Table
-from hub.clearing.valuing import Valuer
-from hub.clearing.vocabulary import REASON_WORDS, VERDICTS
+from hub.clearing.kernel.apply import apply_facts
+from hub.clearing.kernel.clear import decide
+from hub.clearing.kernel.codes import Catalogue
+from hub.clearing.kernel.compiled import compiled_entry
+from hub.clearing.kernel.encode import bucket_keys
+from hub.clearing.kernel.facts import Facts
+from hub.clearing.kernel.outcome import Columns, decision_columns, event_columns, rejected_columns, rule_words
+from hub.clearing.kernel.rows import I8, I16, I64, NEW, Rules, Table
+from hub.clearing.kernel.valuing import Valuer
+from hub.clearing.kernel.vocabulary import REASON_WORDS, VERDICTS
 from standards.canonical import BUCKETS
 from standards.methodology import Methodology
 from standards.policy import ClearingPolicy

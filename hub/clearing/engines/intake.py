@@ -9,12 +9,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hub.clearing.codes import Catalogue
-from hub.clearing.encode import PlatformNames, encode_records
 from hub.clearing.engines.reading import RecordFile, digest_file, find_files, open_file, read_batches
 from hub.clearing.engines.shelf import Shelf
 from hub.clearing.errors import ClearingInputError
-from hub.clearing.rows import I64, UNTOLD, Table
+from hub.clearing.kernel.codes import Catalogue
+from hub.clearing.kernel.encode import PlatformNames, encode_records
+from hub.clearing.kernel.rows import I64, UNTOLD, Table
 from standards.canonical import splitmix64_array
 
 DECIDED = ["record_id", "event_id", "verdict", "counted_mg", "reason"]

@@ -19,8 +19,6 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from hub.clearing.codes import build_catalogue
-from hub.clearing.encode import BAD, sorted_rows
 from hub.clearing.engines.cleared import Naming, Written, clear_range, sums_of, total_positions, write_rejected
 from hub.clearing.engines.intake import (
     History,
@@ -33,13 +31,15 @@ from hub.clearing.engines.intake import (
 )
 from hub.clearing.engines.reading import RecordFile, find_files, open_file
 from hub.clearing.engines.shelf import Shelf
+from hub.clearing.engines.sketch import count_people, new_counters, slots_of_people, suspected
 from hub.clearing.engines.writing import whole_folder, write_manifest
-from hub.clearing.facts import Evidence, Facts, conclude, count_keys, find_rides, merge_evidence, name_customs
-from hub.clearing.kernel import watch
-from hub.clearing.rows import ROW, TOLD
-from hub.clearing.rules import build_rules
-from hub.clearing.sketch import count_people, new_counters, slots_of_people, suspected
-from hub.clearing.valuing import Valuer
+from hub.clearing.kernel.clear import watch
+from hub.clearing.kernel.codes import build_catalogue
+from hub.clearing.kernel.encode import BAD, sorted_rows
+from hub.clearing.kernel.facts import Evidence, Facts, conclude, count_keys, find_rides, merge_evidence, name_customs
+from hub.clearing.kernel.rows import ROW, TOLD
+from hub.clearing.kernel.rules import build_rules
+from hub.clearing.kernel.valuing import Valuer
 from standards.methodology import Methodology, load_methodology
 from standards.policy import ClearingPolicy, load_policy
 

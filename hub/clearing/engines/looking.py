@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hub.clearing.engines.reading import RecordFile, _with_micro, find_files, open_file
+from hub.clearing.engines.reading import RecordFile, find_files, open_file, with_micro
 from hub.clearing.errors import ClearingInputError
-from hub.clearing.explaining import explain_records
-from hub.clearing.explanation import Explanation
-from hub.clearing.facts import conclude
-from hub.clearing.kernel import observe
+from hub.clearing.explain.explaining import explain_records
+from hub.clearing.explain.explanation import Explanation
+from hub.clearing.kernel.clear import observe
+from hub.clearing.kernel.facts import conclude
 from standards.datafile import DataError
 from standards.methodology import load_methodology
 from standards.policy import load_policy
@@ -90,7 +90,7 @@ def _rows(files: Sequence[RecordFile], wanted: Any, most: int | None = None) -> 
     for file in files:
         table = _read(file, list(file.columns), wanted)
         if len(table):
-            frame = pl.DataFrame(pl.from_arrow(_with_micro(file, table)))
+            frame = pl.DataFrame(pl.from_arrow(with_micro(file, table)))
             parts.append(frame.select(list(RECORD_SCHEMA)).cast(RECORD_SCHEMA))
     rows = pl.concat([pl.DataFrame(schema=RECORD_SCHEMA), *parts])
     return rows if most is None else rows.head(most)

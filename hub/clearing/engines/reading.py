@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hub.clearing.encode import NOT_A_QUANTITY
 from hub.clearing.errors import ClearingInputError
-from hub.clearing.rows import I64
+from hub.clearing.kernel.encode import NOT_A_QUANTITY
+from hub.clearing.kernel.rows import I64
 
 BATCH_ROWS = 1 << 16
 """Rows that are encoded together: as many as stay near the processor while their columns are filled in."""
@@ -140,7 +140,7 @@ def read_batches(file: RecordFile, groups: Sequence[int]) -> Iterator[pa.Table]:
             # This thread reads by itself: the others are busy with other pieces.
             options = {"row_groups": list(groups), "columns": list(file.columns), "use_threads": False}
             for batch in source.iter_batches(BATCH_ROWS, **options):
-                yield _with_micro(file, pa.Table.from_batches([batch]))
+                yield with_micro(file, pa.Table.from_batches([batch]))
     except (pa.ArrowException, OSError) as cause:
         raise ClearingInputError(f"{file.name}: not a readable Parquet file") from cause
 
@@ -151,7 +151,12 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def _with_micro(file: RecordFile, table: pa.Table) -> pa.Table:
+def with_micro(file: RecordFile, table: pa.Table) -> pa.Table:
+    """Return the records with `quantity_micro` for `quantity`, a unit, and a type for every column.
+
+    Raises:
+        ClearingInputError: a record has no number.
+    """
     if table["record_id"].null_count:
         raise ClearingInputError(f"{file.name}: column record_id holds nulls")
     for name in table.column_names:

@@ -19,10 +19,6 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from hub.clearing.codes import Catalogue, build_catalogue
-from hub.clearing.compiled import cache_folder
-from hub.clearing.customs import SLOTS
-from hub.clearing.encode import BAD, PlatformNames, bucket_keys, encode_records, sorted_rows
 from hub.clearing.engines.blobs import (
     DECIDED,
     JUNK,
@@ -44,7 +40,12 @@ from hub.clearing.engines.blobs import (
 from hub.clearing.engines.cleared import Naming, clear_range, write_rejected
 from hub.clearing.engines.reading import RecordFile, digest_file, read_batches
 from hub.clearing.errors import ClearingInputError
-from hub.clearing.facts import (
+from hub.clearing.kernel.clear import watch
+from hub.clearing.kernel.codes import Catalogue, build_catalogue
+from hub.clearing.kernel.compiled import cache_folder
+from hub.clearing.kernel.customs import SLOTS
+from hub.clearing.kernel.encode import BAD, PlatformNames, bucket_keys, encode_records, mark_live, sorted_rows
+from hub.clearing.kernel.facts import (
     CUSTOMS,
     KEYS,
     PARTNERS,
@@ -56,10 +57,9 @@ from hub.clearing.facts import (
     find_rides,
     name_customs,
 )
-from hub.clearing.kernel import watch
-from hub.clearing.rows import I64, LIVE_CANONICAL, LIVE_MEMBER, ROW, UNTOLD, Table
-from hub.clearing.rules import build_rules
-from hub.clearing.valuing import Valuer
+from hub.clearing.kernel.rows import I64, ROW, UNTOLD, Table
+from hub.clearing.kernel.rules import build_rules
+from hub.clearing.kernel.valuing import Valuer
 from standards.canonical import splitmix64_array
 from standards.methodology import Methodology
 from standards.policy import ClearingPolicy
@@ -239,16 +239,10 @@ def join_decided(place: int, blobs: dict[Kind, list[Blob]], job: Job) -> Iterato
                 text = f"{job.runs[run]}/records/{file.name}: holds records that out/ did not decide"
                 yield told(file=blob.number, error=text)
             elif kind is Kind.ROWS:
-                live = _marked_live(rows, of_run[at])
+                mark_live(rows, of_run["event"][at], of_run["counted"][at])
+                live = rows[of_run["stands"][at] != 0]
                 places = bucket_places(live, job.places)
                 yield from scattered(Kind.ROWS, live, places, number=blob.number, names=blob.names)
-
-
-def _marked_live(rows: Table, decided: Table) -> Table:
-    rows["event"], rows["counted"] = decided["event"], decided["counted"]
-    rows["live"] = np.where(decided["event"] == rows["record"], LIVE_CANONICAL, LIVE_MEMBER)
-    standing: Table = rows[decided["stands"] != 0]
-    return standing
 
 
 # --- learning ---------------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hub.clearing.compiled import compiled_entry
-from hub.clearing.encode import bucket_keys
-from hub.clearing.rows import I64, U64, Table
+from hub.clearing.kernel.compiled import compiled_entry
+from hub.clearing.kernel.encode import bucket_keys
+from hub.clearing.kernel.rows import I64, U64, Table
 from standards.canonical import BUCKETS
 
 ROWS_IN_RANGE = 1 << 18

@@ -41,9 +41,9 @@ from hub.clearing.engines.shares import (
 from hub.clearing.engines.shelf import ROWS_IN_RANGE
 from hub.clearing.engines.writing import whole_folder, write_manifest
 from hub.clearing.errors import ClearingInputError
-from hub.clearing.facts import CUSTOMS, EVENT_KEY, PARTNERS, PAYMENT_KEY, Facts, conclude, merge_evidence
-from hub.clearing.rows import ROW
-from hub.clearing.rules import build_rules
+from hub.clearing.kernel.facts import CUSTOMS, EVENT_KEY, PARTNERS, PAYMENT_KEY, Facts, conclude, merge_evidence
+from hub.clearing.kernel.rows import ROW
+from hub.clearing.kernel.rules import build_rules
 from standards.canonical import BUCKETS
 from standards.methodology import Methodology, load_methodology
 from standards.policy import ClearingPolicy, load_policy

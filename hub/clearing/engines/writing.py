@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hub.clearing.errors import ClearingInputError
-from hub.clearing.outcome import Columns
+from hub.clearing.kernel.outcome import Columns
 from standards.schema import DECISION_COLUMNS, EVENT_COLUMNS, arrow_schema
 
 DECISIONS, EVENTS = arrow_schema(DECISION_COLUMNS), arrow_schema(EVENT_COLUMNS)

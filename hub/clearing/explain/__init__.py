@@ -1,0 +1,1 @@
+"""Why the kernel decided as it did, as data and in one sentence. Pure."""

@@ -1,0 +1,1 @@
+"""What is held: the figures behind it, and what a reviewer decides about it."""
