@@ -5,12 +5,17 @@ from sqlmodel import SQLModel
 
 import consent.signin_tables
 import consent.tables  # noqa: F401 - importing the tables fills the metadata that autogenerate compares with
+import hub.api.tables
+import hub.attestations.tables
 import hub.clearing.tables
 import hub.ledger.tables
 import hub.log.tables
+import hub.reconcile.tables
 import hub.records.tables
 import hub.staff.tables
-import hub.sync.tables  # noqa: F401
+import hub.sync.tables
+import hub.totals.tables
+import hub.uses.tables  # noqa: F401
 
 engine = context.config.attributes["engine"]
 with engine.begin() as connection:

@@ -28,6 +28,9 @@ from consent.keyfiles import create_if_absent, key_paths, list_names, load_publi
 from consent.seal import SealedKey, SealError, key_id_of, open_sealed, seal
 
 LOOK_EVERY_S = 1.0
+ATTESTATION = "attestation"
+SIGNING_KINDS = ("oauth", ATTESTATION)
+"""Kinds of key files that hold an ES256 key; they are published before they sign, and stay published."""
 
 
 class KeyPurpose(StrEnum):
@@ -53,6 +56,7 @@ class Keys:
     hmac_keys: dict[KeyPurpose, tuple[SealedKey, ...]] = field(repr=False)
     log_seeds: tuple[SealedKey, ...] = field(repr=False)
     oauth: tuple[ECKey, ...] = field(repr=False)
+    attestation: tuple[ECKey, ...] = field(repr=False)
     former: tuple[dict[str, Any], ...]
     waits: dict[str, datetime]
 
@@ -115,16 +119,23 @@ class KeyRing:
 
     def published(self) -> list[dict[str, Any]]:
         """Public halves for /oauth/jwks: also of keys that are retired, for their receipts are still in people's hands."""
-        keys = self.keys
-        live = [key.as_dict(private=False) for key in keys.oauth]
-        names = {key["kid"] for key in live}
-        return [*(key for key in keys.former if key["kid"] not in names), *live]
+        return _published("oauth", self.keys.oauth, self.keys.former)
+
+    def published_for_attestations(self) -> list[dict[str, Any]]:
+        """Public halves for /.well-known/jwt-vc-issuer, also of retired keys: their statements are still in people's hands."""
+        return _published(ATTESTATION, self.keys.attestation, self.keys.former)
 
     @property
     def signing_key(self) -> ECKey:
         """The ES256 key that signs as the hub now: receipts, exports. A newer one may be published and wait."""
         keys = self.keys
         return [key for key in keys.oauth if key.kid not in keys.waits][-1]
+
+    @property
+    def attestation_key(self) -> ECKey:
+        """The ES256 key that signs attestations and their status lists now, and nothing else."""
+        keys = self.keys
+        return [key for key in keys.attestation if key.kid not in keys.waits][-1]
 
     @property
     def pairwise_keys(self) -> tuple[SealedKey, ...]:
@@ -169,20 +180,20 @@ def load_keyring(directory: Path) -> KeyRing:
     if directory.stat().st_mode & 0o077:
         raise KeyRingError(f"{directory} can be read by others; expected mode 0700")
     for kind in _kinds():
-        _load_files(directory, kind, _new_ec_key if kind == "oauth" else _new_secret)
+        _load_files(directory, kind, _new_ec_key if kind in SIGNING_KINDS else _new_secret)
     return KeyRing(directory, _read_keys(directory))
 
 
 def draft_key(keyring: KeyRing, kind: str) -> Draft:
-    """Make the next key of a kind (`kek`, `log`, `oauth` or `hmac-pairwise`) without keeping it.
+    """Make the next key of a kind (`kek`, `log`, `oauth`, `attestation` or `hmac-pairwise`) without keeping it.
 
     The other HMAC keys cannot be replaced: what they made is found by computing it again, and what it was made from is
     not kept.
     """
-    rotatable = ("kek", "log", "oauth", f"hmac-{KeyPurpose.PAIRWISE}")
+    rotatable = ("kek", "log", *SIGNING_KINDS, f"hmac-{KeyPurpose.PAIRWISE}")
     if kind not in rotatable:
         raise KeyRingError(f"no key kind {kind!r} that can be rotated; known: {', '.join(rotatable)}")
-    content = _new_ec_key() if kind == "oauth" else _new_secret()
+    content = _new_ec_key() if kind in SIGNING_KINDS else _new_secret()
     return Draft(key_id=next_key_id(keyring.directory, kind), content=content)
 
 
@@ -221,7 +232,7 @@ def token_hash(token: str) -> str:
 
 
 def _kinds() -> list[str]:
-    return ["kek", "log", "oauth", *(f"hmac-{purpose}" for purpose in KeyPurpose)]
+    return ["kek", "log", *SIGNING_KINDS, *(f"hmac-{purpose}" for purpose in KeyPurpose)]
 
 
 def _read_keys(directory: Path) -> Keys:
@@ -232,7 +243,8 @@ def _read_keys(directory: Path) -> Keys:
         encryption=_load_secrets(directory, "kek"),
         hmac_keys={purpose: _load_secrets(directory, f"hmac-{purpose}") for purpose in KeyPurpose},
         log_seeds=_load_secrets(directory, "log"),
-        oauth=tuple(_parse_signing_key(name, content) for name, content in _read_files(directory, "oauth")),
+        oauth=_load_signing_keys(directory, "oauth"),
+        attestation=_load_signing_keys(directory, ATTESTATION),
         former=tuple(json.loads(text) for text in load_public(directory)),
         waits=load_waits(directory),
     )
@@ -246,6 +258,16 @@ def _load_secrets(directory: Path, kind: str) -> tuple[SealedKey, ...]:
             raise KeyRingError(f"{name} does not hold 32 bytes")
         keys.append(SealedKey(key_id=name, secret=secret))
     return tuple(keys)
+
+
+def _load_signing_keys(directory: Path, kind: str) -> tuple[ECKey, ...]:
+    return tuple(_parse_signing_key(name, content) for name, content in _read_files(directory, kind))
+
+
+def _published(kind: str, keys: tuple[ECKey, ...], former: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
+    live = [key.as_dict(private=False) for key in keys]
+    names = {key["kid"] for key in live}
+    return [*(key for key in former if key["kid"].startswith(f"{kind}-") and key["kid"] not in names), *live]
 
 
 def _read_files(directory: Path, kind: str) -> list[tuple[str, bytes]]:

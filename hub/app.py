@@ -10,18 +10,23 @@ from consent.routes import oauth_router
 from consent.stepup import StepUpNeeded
 from hub.api.access import Gate
 from hub.api.account import account_router
+from hub.api.attestations import attestations_router as attestations_api_router
+from hub.api.breaks import breaks_router
 from hub.api.doors import doors_router
 from hub.api.mine import mine_router
 from hub.api.operation import operation_router
 from hub.api.precheck import precheck_router
 from hub.api.problems import tell_problems
+from hub.api.reservations import reservations_router
 from hub.api.standards import standards_router
 from hub.api.statements import statements_router
+from hub.api.totals import totals_router
 from hub.api.uploads import uploads_router
 from hub.changes import log_consent_change
 from hub.context import Hub
 from hub.log.routes import build_log_router
 from hub.portal.acts import acts_router
+from hub.portal.attestations import attestations_router
 from hub.portal.authorize import authorize_router
 from hub.portal.care import care_router
 from hub.portal.care_requests import care_requests_router
@@ -32,6 +37,7 @@ from hub.portal.pages import pages_router
 from hub.portal.security import security_router
 from hub.portal.signin import signin_router
 from hub.portal.stepup import stepup_router, tell_step_up
+from hub.portal.totals import programmes_router
 from hub.staff.door import StaffRefused, tell_refused
 from hub.staff.pages import staff_router
 from hub.staff.signin import staff_signin_router
@@ -87,9 +93,13 @@ def create_app(hub: Hub) -> FastAPI:
     app.include_router(build_log_router(hub.engine))
     app.include_router(doors_router(hub))
     app.include_router(statements_router(hub, gate))
+    app.include_router(breaks_router(hub, gate))
     app.include_router(account_router(hub, gate))
     app.include_router(mine_router(hub, gate))
     app.include_router(precheck_router(hub, gate))
+    app.include_router(attestations_api_router(hub, gate))
+    app.include_router(reservations_router(hub, gate))
+    app.include_router(totals_router(hub, gate))
     app.include_router(uploads_router(hub, gate))
     app.include_router(authorize_router(hub, gate.authority))
     app.include_router(operation_router(hub))
@@ -97,6 +107,8 @@ def create_app(hub: Hub) -> FastAPI:
     app.include_router(links_router(hub))
     app.include_router(consents_router(hub))
     app.include_router(data_router(hub))
+    app.include_router(attestations_router(hub))
+    app.include_router(programmes_router(hub))
     app.include_router(care_router(hub))
     app.include_router(care_requests_router(hub))
     app.include_router(pages_router(hub))

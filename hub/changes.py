@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from consent.changes import Change
 from consent.receipts import issue_receipt
+from hub.attestations.ending import end_by_consent
 from hub.context import Hub
 from hub.log.leaves import Kind, build_leaf
 from hub.log.store import append_leaf
@@ -57,6 +58,8 @@ def log_consent_change(session: Session, change: Change, at: datetime, *, hub: H
         receipt = issue_receipt(session, hub.ring, grant_id=grant_id, version=version, issuer=hub.settings.issuer)
         if receipt is not None:
             fields["receipt_digest"] = receipt.digest
+        # What was attested on a consent does not outlive it, nor says more than it allows now.
+        end_by_consent(session, grant_id, version, at, tell=log_change)
     log_change(session, kind, reference, at, fields)
     note_for_others(session, hub.ring, change, at)
 

@@ -14,10 +14,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from consent.details import ZONE, Detail, load_details
+from consent.details import PURPOSES, ZONE, Detail, load_details
 from consent.grants import Grant
 from consent.guard import permit
-from consent.terms import Frequency, Purpose
+from consent.terms import Frequency
 from hub.changes import grant_digest, log_change
 from hub.db import load_frame, next_sequence
 from hub.errors import TanlianError
@@ -26,6 +26,7 @@ from hub.sync.tables import Disclosure
 
 EVENT_SCHEMA: dict[str, Any] = {
     "event_id": pl.Int64(),
+    "window_id": pl.Int64(),
     "start_us": pl.Int64(),
     "end_us": pl.Int64(),
     "behaviour": pl.String(),
@@ -38,7 +39,7 @@ EVENT_SCHEMA: dict[str, Any] = {
 }
 # An event is named by its canonical record, whose platform is the one that it counts for.
 _EVENTS = (
-    "SELECT e.event_id, e.start_us, e.end_us, e.behaviour, r.platform, e.mg, e.methodology, e.policy, "
+    "SELECT e.event_id, e.window_id, e.start_us, e.end_us, e.behaviour, r.platform, e.mg, e.methodology, e.policy, "
     "w.state, e.provisional FROM event e JOIN reduction_record r ON r.record_id = e.event_id "
     "JOIN clearing_window w ON w.window_id = e.window_id "
     "LEFT JOIN event_reversal v ON v.event_id = e.event_id "
@@ -60,18 +61,31 @@ class Shown:
     details: tuple[Detail, ...]
 
 
-def load_shared(session: Session, grant: Grant, *, now: datetime, event_id: int | None = None) -> Shown:
-    """Load what the recipient of a grant may see of the person's events now; a whole account, or one event."""
+def load_shared(
+    session: Session,
+    grant: Grant,
+    *,
+    now: datetime,
+    event_id: int | None = None,
+    action: str = "read",
+    hold: bool = False,
+) -> Shown:
+    """Load what the recipient of a grant may see (or use, by `action`) of the person's events now; all, or one event.
+
+    Args:
+        hold: let no grant change before this transaction ends, where what is loaded decides about a write.
+    """
+    (purpose,) = PURPOSES[action]
     more, params = ("AND e.event_id = :e", {"e": event_id}) if event_id is not None else ("", {})
     events = load_frame(session, _EVENTS.format(more=more), EVENT_SCHEMA, s=grant.subject_id, **params)
     events = events.with_row_index("row")
     at = pl.col("start_us").cast(pl.Datetime("us", "UTC"))
     asked = events.select("row", "platform", "behaviour", subject_id=pl.lit(grant.subject_id, pl.Int64), at=at)
-    given = permit(session, purpose=Purpose.DISCLOSE, recipient=grant.terms.recipient, asked=asked, now=now)
+    given = permit(session, purpose=purpose, recipient=grant.terms.recipient, asked=asked, now=now, hold=hold)
     # A grant lasts as long as the longest of its details; each of the others is over when it says so itself.
     granted = load_details(grant.terms.details)
-    details = tuple(one for one in granted if "read" in one.actions and one.since <= now < one.until)
-    shown = events.join(given.allowed.select("row"), on="row", how="semi").filter(_named_by(details))
+    details = tuple(one for one in granted if action in one.actions and one.since <= now < one.until)
+    shown = events.join(given.allowed.select("row"), on="row", how="semi").filter(named_by(details))
     state = (
         pl.when(pl.col("provisional") | (pl.col("window_state") == "open"))
         .then(pl.lit("provisional"))
@@ -105,7 +119,8 @@ def note_disclosure(session: Session, grant: Grant, *, what: str, rows: int, now
     log_change(session, Kind.DISCLOSURE_MADE, f"{number}", now, fields)
 
 
-def _named_by(details: tuple[Detail, ...]) -> pl.Expr:
+def named_by(details: tuple[Detail, ...]) -> pl.Expr:
+    """Say which acts (behaviour, platform, start_us) one of these details names."""
     named = pl.lit(value=False)
     for one in details:
         since, until = (int(at.timestamp()) * 1_000_000 for at in (one.since, one.until))

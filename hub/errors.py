@@ -17,6 +17,10 @@ class Conflict(UsageProblem):
     """The same key was used before with other content, or a state does not allow the step."""
 
 
+class NotAdmitted(TanlianError):
+    """The participant is none, or is not active; both get the same answer."""
+
+
 class Busy(TanlianError):
     """Somebody else holds the thing; the same call may succeed later."""
 

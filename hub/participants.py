@@ -25,7 +25,7 @@ from connectors.registry import build
 from consent.keyring import KeyRing
 from consent.seal import place
 from hub.changes import log_change
-from hub.errors import NotFound, UsageProblem
+from hub.errors import NotAdmitted, NotFound, UsageProblem
 from hub.log.leaves import Kind
 from hub.sync.tables import Participant
 from mappings import Mapping, MappingError, load_mapping
@@ -103,6 +103,9 @@ class ParticipantDocument(FeedDocument):
     device_code: bool = Field(default=False, description="links by the platform's own code (WeChat mini-program)")
     allow_loopback: bool = False
     statement_url: str | None = None
+    statement_streams: bool = Field(
+        default=False, description="the statement also tells count, sum and digest of each stream, and lines when asked"
+    )
     webhook_url: str | None = Field(default=None, description="where the hub tells that an account is no longer linked")
 
     @property
@@ -258,6 +261,18 @@ def require_participant(session: Session, participant_id: str) -> Participant:
     row = session.get(Participant, participant_id) if re.fullmatch(ID, participant_id) else None
     if row is None:
         raise NotFound(f"there is no participant {participant_id!r}")
+    return row
+
+
+def require_active(session: Session, participant_id: str) -> Participant:
+    """Load the row of a participant that takes part now.
+
+    Raises:
+        NotAdmitted: it is none, or is not active.
+    """
+    row = session.get(Participant, participant_id) if re.fullmatch(ID, participant_id) else None
+    if row is None or row.status != Status.ACTIVE:
+        raise NotAdmitted("this participant does not take part now")
     return row
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from connectors.base import Delivery, Outcome
 from consent.terms import Purpose
+from hub.attestations.overstated import revoke_overstated_by
 from hub.changes import log_change, log_changes
 from hub.clearing import store as clearing_store
 from hub.clearing.deciding import Decided, credit, decide_bucket, decide_people, learn_window
@@ -47,6 +48,7 @@ from hub.records.reading import SET_ASIDE_SCHEMA
 from hub.records.store import find_batches
 from hub.records.tables import Batch
 from hub.sync.cursors import Held, find_lost, save_cursors
+from standards.uses import load_use_rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +262,7 @@ def clear_group(hub: Hub, window_id: int, facts: Facts, *, now: datetime) -> boo
         _append(session, decided, window_id, provisional=False)
         clearing_store.append_reversals(session, decided.reversals, window_id)
         entries = credit(session, decided, window_id, now)
+        revoke_overstated_by(session, decided.reversals["event_id"].to_list(), now)
         window.groups_cleared += 1
         fields = {"window": window_id, "group": window.groups_cleared, "entries_count": entries, **decided.sums()}
         log_change(session, Kind.ENTRIES_POSTED, f"{window_id}:{window.groups_cleared}", now, fields)
@@ -281,7 +284,9 @@ def finalise_window(hub: Hub, window_id: int, *, now: datetime, waive_challenge:
         window = require_window(session, window_id)
         require_finalisable(session, window, now=now, period=hub.settings.challenge_period, waived=waive_challenge)
         advance(window, WindowState.FINAL)
-        entries, sides = postings.hold(load_pending(session, window_id), window_id)
+        entries, sides = postings.hold(
+            load_pending(session, window_id), window_id, buffer_permille=load_use_rules().buffer_permille
+        )
         append_entries(session, entries, sides, now)
         manifest = make_manifest(session, window_id)
         window.final_at, window.manifest, window.root = now, manifest.text, manifest.root

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     methodology: str = CURRENT_METHODOLOGY
     max_body_bytes: int = 16 * 1024 * 1024
     max_rows_per_delivery: int = 100_000
+    max_statement_bytes: int = Field(
+        default=128 * 1024 * 1024, description="lines of a stream's statement, about a hundred bytes each"
+    )
     challenge_period: timedelta = Field(
         default=timedelta(days=7), description="a window may be final this long after it became provisional"
     )
@@ -64,4 +67,14 @@ class Settings(BaseSettings):
     )
     precheck_events_per_day: int = Field(
         default=100_000, ge=0, description="about how many acts a platform may ask in a day; 0 lets nobody ask"
+    )
+    totals_k: int = Field(default=10, ge=10, le=1000, description="totals are told of so many people or more")
+    totals_p_percent: int = Field(
+        default=25,
+        ge=5,
+        le=100,
+        description="p% rule of totals; 25: nobody has more than 80 % of a figure that is told",
+    )
+    totals_of_months_under_way: bool = Field(
+        default=True, description="false: a month's totals are told when it is over, in fewer and larger parts"
     )

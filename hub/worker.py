@@ -15,6 +15,7 @@ import structlog
 
 from consent.purge import purge_ended
 from consent.withdraw import expire_due
+from hub.api.repeats import forget_answers
 from hub.changes import log_consent_change
 from hub.clearing.windows import find_open_window
 from hub.context import Hub
@@ -30,6 +31,9 @@ from hub.sync.cursors import Lane
 from hub.sync.fetching import POLL, fetch_next
 from hub.sync.giving_back import give_back
 from hub.sync.webhooks import deliver_webhooks
+from hub.totals.telling import update_totals
+from hub.uses.reservations import expire_due as expire_due_reservations
+from hub.uses.reservations import is_any_due
 
 log = structlog.get_logger(__name__)
 
@@ -68,9 +72,11 @@ class Worker:
             Job(name="clear", run=self._clear, every=SOON),
             Job(name="seal", run=self._seal, every=SOON),
             Job(name="clear_sealed", run=self._clear_sealed),
+            Job(name="totals", run=self._totals, every=SELDOM),
             Job(name="sign", run=self._sign, every=SOON),
             Job(name="keys", run=self._keys, every=SELDOM),
             Job(name="expire", run=self._expire, every=SELDOM),
+            Job(name="reservations", run=self._reservations, every=SOON),
             Job(name="give_back", run=self._give_back, every=SELDOM),
             Job(name="webhooks", run=self._webhooks, every=SOON),
         )
@@ -133,6 +139,9 @@ class Worker:
     def _clear_sealed(self) -> bool:
         return clear_sealed(self.hub, now=self.hub.clock()) is not None
 
+    def _totals(self) -> bool:
+        return bool(update_totals(self.hub, now=self.hub.clock()))
+
     def _sign(self) -> bool:
         done = self._sequencer.run_once(self.hub.clock())
         return done.assigned > 0 or done.more
@@ -146,6 +155,14 @@ class Worker:
     def _keys(self) -> bool:
         return let_due_keys_sign(self.hub)
 
+    def _reservations(self) -> bool:
+        now = self.hub.clock()
+        with reading(self.hub.engine) as session:
+            if not is_any_due(session, now=now):
+                return False
+        with writing(self.hub.engine) as session:
+            return expire_due_reservations(session, now=now) > 0
+
     def _expire(self) -> bool:
         now = self.hub.clock()
         with writing(self.hub.engine) as session:
@@ -155,6 +172,7 @@ class Worker:
             if now >= self._purge_at:
                 purge_ended(session, now=now)
                 purge_staff(session, now=now)
+                forget_answers(session, now)
                 self._purge_at = now + PURGE_EVERY
         return bool(changes)
 

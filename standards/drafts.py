@@ -22,6 +22,7 @@ from standards.published import parse_grid_factors, parse_reference_values, pars
 from standards.rates import rate_table
 from standards.regions import parse_regions
 from standards.schemes import parse_schemes
+from standards.uses import parse_use_rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ KINDS: Mapping[str, tuple[str, Callable[[Path], int]]] = MappingProxyType(
         "neighbour": ("neighbours", lambda file: len(parse_neighbours(file))),
         "scheme": ("schemes", lambda file: len(parse_schemes(file, ()))),
         "exchange": ("exchanges", lambda file: len(parse_exchanges(file))),
+        "use": ("rules of use", lambda file: len([parse_use_rules(file)])),
         "group": ("overlaps", _overlaps),
         "match": ("clearing policy", lambda file: len(parse_policy(file).overlaps)),
     }

@@ -16,7 +16,7 @@ from hub.api.bodies import read_bounded
 from hub.context import Hub
 from hub.precheck.allowance import UsedUp
 from hub.precheck.asking import MOST_BYTES, Answer, Answers, Question, parse_question
-from hub.precheck.claims import NotAdmitted, check_claims
+from hub.precheck.claims import check_claims
 
 SCOPE = "records:write"
 
@@ -45,8 +45,6 @@ def _check(hub: Hub, gate: Gate, call: ApiCall, body: bytes) -> Answers:
     question = parse_question(body)
     try:
         checked = check_claims(hub, token.participant, question, now=hub.clock())
-    except NotAdmitted as refused:
-        raise HTTPException(403, str(refused)) from None
     except UsedUp as refused:
         wait = {"retry-after": str(max(1, ceil(refused.after.total_seconds())))}
         raise HTTPException(429, str(refused), wait) from None

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from hub.api.bodies import BodyTooLarge
-from hub.errors import Busy, Conflict, NotFound, TanlianError, UsageProblem
+from hub.errors import Busy, Conflict, NotAdmitted, NotFound, TanlianError, UsageProblem
 from hub.portal.browser import page
 
 # In order: the first kind that fits decides.
@@ -23,6 +23,7 @@ KINDS: tuple[tuple[type[TanlianError], int, str], ...] = (
     (NotFound, 404, "not_found"),
     (Conflict, 409, "conflict"),
     (UsageProblem, 422, "usage_problem"),
+    (NotAdmitted, 403, "forbidden"),
     (Busy, 503, "busy"),
     (BodyTooLarge, 413, "message_too_large"),
 )

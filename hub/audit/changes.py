@@ -49,6 +49,52 @@ _CHANGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "SELECT 'clearing.policy:' || adoption FROM policy_adoption ORDER BY adoption",
     ),
     (
+        "programme",
+        ("programme.changed",),
+        (
+            "SELECT programme_id || ':' || 'added' FROM programme UNION ALL "
+            "SELECT programme_id || ':' || 'closed' FROM programme WHERE closed_at IS NOT NULL ORDER BY 1"
+        ),
+    ),
+    (
+        "membership",
+        ("membership.changed",),
+        (
+            "SELECT membership_id || ':' || 'joined' FROM programme_membership UNION ALL "
+            "SELECT membership_id || ':' || 'left' FROM programme_membership WHERE left_at IS NOT NULL ORDER BY 1"
+        ),
+    ),
+    (
+        "telling of totals",
+        ("totals.told",),
+        "SELECT release_id FROM total_release ORDER BY release_id",
+    ),
+    (
+        "attestation",
+        ("attestation.issued",),
+        "SELECT attestation_id FROM attestation ORDER BY attestation_id",
+    ),
+    (
+        "revocation of attestation",
+        ("attestation.revoked",),
+        "SELECT attestation_id FROM attestation WHERE revoked_at IS NOT NULL ORDER BY attestation_id",
+    ),
+    (
+        "opening of breaks",
+        ("reconciliation.done",),
+        "SELECT DISTINCT opened_by FROM statement_break ORDER BY opened_by",
+    ),
+    (
+        "closing of breaks",
+        ("reconciliation.done", "break.changed"),
+        "SELECT DISTINCT closed_by FROM statement_break WHERE closed_at IS NOT NULL ORDER BY closed_by",
+    ),
+    (
+        "step of a break",
+        ("break.changed",),
+        "SELECT break_id || ':' || steps FROM statement_break WHERE steps > 0 ORDER BY break_id",
+    ),
+    (
         "comparison",
         ("reconciliation.done",),
         "SELECT window_id || ':' || platform || ':' FROM reconciliation ORDER BY window_id, platform",

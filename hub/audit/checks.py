@@ -6,7 +6,23 @@ Invariant 6, that an error answer changes nothing, leaves no trace to audit: tes
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hub.audit import changes, consents, decisions, erasure, events, ledger, links, log, privacy, records, windows
+from hub.audit import (
+    attestations,
+    changes,
+    consents,
+    decisions,
+    erasure,
+    events,
+    ledger,
+    links,
+    log,
+    privacy,
+    reconciliations,
+    records,
+    totals,
+    uses,
+    windows,
+)
 from hub.audit.books import Books
 from hub.audit.report import Finding
 
@@ -34,9 +50,14 @@ CHECKS = (
     Rule(invariant=2, name="every record of a cleared window is decided", find=events.cleared_records_are_decided),
     Rule(invariant=2, name="every counted event issued its grams once", find=events.counted_events_are_issued),
     Rule(invariant=2, name="grams come from events only", find=ledger.only_events_make_grams),
+    Rule(invariant=2, name="attestations say no more than there is", find=attestations.attestations_are_covered),
+    Rule(invariant=2, name="told totals are sums of counted events", find=totals.totals_recompute),
     Rule(invariant=3, name="nobody does two things at once", find=events.no_two_acts_at_once),
     Rule(invariant=4, name="no balance is negative", find=ledger.balances_are_not_negative),
     Rule(invariant=4, name="only what was held is used", find=ledger.used_within_held),
+    Rule(invariant=4, name="kept balances are what was posted", find=uses.kept_balances_are_posted),
+    Rule(invariant=4, name="reservations are posted as they stand", find=uses.reservations_are_posted),
+    Rule(invariant=5, name="what platforms owe is posted", find=uses.debts_are_posted),
     Rule(invariant=5, name="a reversal names one issue", find=ledger.reversals_name_an_issue),
     Rule(invariant=5, name="a reversal takes no more than was issued", find=ledger.reversals_within_their_issue),
     Rule(invariant=5, name="grams go when their event does", find=ledger.reversed_events_have_reversals),
@@ -54,6 +75,7 @@ CHECKS = (
     ),
     Rule(invariant=9, name="every decision has its receipt", find=decisions.decisions_have_receipts),
     Rule(invariant=9, name="guardians decided for children", find=decisions.guardians_spoke_for_children),
+    Rule(invariant=9, name="attestations rest on a consent", find=attestations.attestations_rest_on_consent),
     Rule(invariant=10, name="every change has a leaf", find=changes.changes_have_leaves),
     Rule(invariant=10, name="every remembered leaf is in the log", find=changes.leaves_are_there),
     Rule(invariant=10, name="the log is dense", find=log.log_is_dense),
@@ -61,14 +83,19 @@ CHECKS = (
     Rule(invariant=10, name="windows follow one another", find=windows.windows_chain),
     Rule(invariant=10, name="final windows make their logged roots", find=windows.final_roots_recompute),
     Rule(invariant=10, name="batches make their logged roots", find=windows.batches_commit_to_records),
+    Rule(invariant=10, name="comparisons say what the hub has", find=reconciliations.comparisons_recompute),
+    Rule(invariant=10, name="breaks are settled by both sides, or gone", find=reconciliations.breaks_are_settled),
+    Rule(invariant=10, name="status lists are true", find=attestations.status_bits_are_true),
     Rule(invariant=11, name="an account has one owner at a time", find=links.accounts_have_one_owner),
     Rule(invariant=11, name="a record belongs to the owner then", find=links.records_belong_to_owners),
     Rule(invariant=12, name="the log names nobody", find=privacy.leaves_name_nobody),
     Rule(invariant=12, name="personal columns are sealed", find=privacy.sealed_columns_are_sealed),
     Rule(invariant=12, name="sealed columns open with a key at hand", find=privacy.seals_name_known_keys),
     Rule(invariant=12, name="refused rows keep nothing", find=privacy.refused_rows_keep_nothing),
+    Rule(invariant=12, name="no told total is of few people", find=totals.totals_are_of_many),
     Rule(invariant=12, name="who was erased is gone", find=erasure.erased_people_are_gone),
     Rule(invariant=12, name="who was erased left nothing open", find=erasure.erased_people_left_nothing_open),
+    Rule(invariant=12, name="attestations of the erased are gone", find=attestations.erased_attestations_are_gone),
     Rule(invariant=12, name="records of the erased are empty", find=erasure.erased_records_are_empty),
     Rule(invariant=12, name="records of the erased never count again", find=erasure.erased_records_are_spent),
     Rule(invariant=12, name="only the erased forfeit, and all they have", find=erasure.only_the_erased_forfeit),

@@ -5,17 +5,25 @@ from hub.audit.report import Finding, Offenders
 from hub.audit.restatements import standing_events
 
 USED = ("redeemed", "transferred", "retired")
-ACCOUNT_KINDS = ("activity", "pending", "held", "reserved", "forfeited", *USED)
+ACCOUNT_KINDS = ("activity", "pending", "held", "reserved", "issued", "forfeited", "owed", "buffer", *USED)
+RIGHTS = ("incentive", "attribute")
+MAY_BE_NEGATIVE = "('activity', 'owed')"
 
 
 def entries_sum_to_zero(books: Books) -> Finding:
-    """Add up every entry, and all accounts together."""
-    wrong = Offenders()
-    for entry, mg in books.rows(
-        "SELECT entry_id, SUM(mg) FROM posting GROUP BY entry_id HAVING SUM(mg) <> 0 ORDER BY entry_id"
+    """Add up every entry, and all accounts together: for each of a gram's two rights."""
+    wrong, total = Offenders(), 0
+    for right in RIGHTS:
+        of_right = f"FROM posting WHERE rights IN ('both', '{right}')"
+        for entry, mg in books.rows(
+            f"SELECT entry_id, SUM(mg) {of_right} GROUP BY entry_id HAVING SUM(mg) <> 0 ORDER BY entry_id"
+        ):
+            wrong.add(f"entry {entry} sums to {int(mg):,} mg of the {right}")
+        total += abs(books.number(f"SELECT COALESCE(SUM(mg), 0) {of_right}"))
+    for entry, word in books.rows(
+        "SELECT entry_id, rights FROM posting WHERE rights NOT IN ('both', 'incentive', 'attribute') ORDER BY entry_id"
     ):
-        wrong.add(f"entry {entry} sums to {int(mg):,} mg")
-    total = books.number("SELECT COALESCE(SUM(mg), 0) FROM posting")
+        wrong.add(f"entry {entry} moves rights {word!r}, which there are none of")
     if total:
         wrong.add(f"all accounts together have {total:,} mg")
     figure = f"{books.count('posting'):,} postings in {books.count('journal_entry'):,} entries, together {total:,} mg"
@@ -51,22 +59,26 @@ def only_events_make_grams(books: Books) -> Finding:
     """Look for entries beside issues and reversals that make grams, or give one person's to another without a use."""
     wrong = Offenders()
     others = "e.kind NOT IN ('issue', 'reverse')"
+    within = "e.kind IN ('hold', 'forfeit', 'reserve', 'release', 'use')"
     for (entry,) in books.rows(
         "SELECT DISTINCT entry_id FROM (SELECT p.entry_id FROM posting p "
         "JOIN journal_entry e ON e.entry_id = p.entry_id JOIN account a ON a.account_id = p.account_id "
-        f"WHERE {others} AND (a.kind = 'activity' OR e.kind IN ('hold', 'forfeit')) "
-        "GROUP BY p.entry_id, a.subject_id, p.window_id, p.vintage HAVING SUM(p.mg) <> 0) x ORDER BY entry_id"
+        f"WHERE {others} AND (a.kind = 'activity' OR {within}) "
+        # What goes to the hub's buffer when grams become held is of the person whom the entry is about.
+        "GROUP BY p.entry_id, CASE WHEN a.kind = 'buffer' AND e.kind = 'hold' THEN e.source_id ELSE a.subject_id END, "
+        "p.window_id, p.vintage HAVING SUM(CASE WHEN p.rights <> 'incentive' THEN p.mg ELSE 0 END) <> 0 "
+        "OR SUM(CASE WHEN p.rights <> 'attribute' THEN p.mg ELSE 0 END) <> 0) x ORDER BY entry_id"
     ):
         wrong.add(f"entry {entry} makes, removes or moves grams without an event")
     return Finding(figure=f"{books.count(f'journal_entry e WHERE {others}'):,} other entries", wrong=wrong)
 
 
 def balances_are_not_negative(books: Books) -> Finding:
-    """Add up every person's account by window and vintage."""
+    """Add up every account but what platforms reported and what they owe, by window, vintage and rights."""
     wrong = Offenders()
     balances = (
-        "FROM posting p JOIN account a ON a.account_id = p.account_id WHERE a.kind <> 'activity' "
-        "GROUP BY p.account_id, p.window_id, p.vintage"
+        f"FROM posting p JOIN account a ON a.account_id = p.account_id WHERE a.kind NOT IN {MAY_BE_NEGATIVE} "
+        "GROUP BY p.account_id, p.window_id, p.vintage, p.rights"
     )
     for account, window, vintage, mg in books.rows(
         f"SELECT p.account_id, p.window_id, p.vintage, SUM(p.mg) {balances} HAVING SUM(p.mg) < 0 "
@@ -86,21 +98,26 @@ def used_within_held(books: Books) -> Finding:
     sides = (
         "SELECT MIN(a.account_id) AS account, p.window_id, p.vintage, "
         f"SUM(CASE WHEN a.kind IN ({used}) THEN p.mg ELSE 0 END) AS used, "
-        "SUM(CASE WHEN a.kind = 'held' AND e.kind IN ('hold', 'reverse') THEN p.mg ELSE 0 END) AS held "
+        # What was taken back after it was used was held all the same: the platform owes it, and the use stands.
+        "SUM(CASE WHEN a.kind = 'held' AND e.kind = 'hold' THEN p.mg ELSE 0 END) AS held "
         "FROM posting p JOIN account a ON a.account_id = p.account_id "
         "JOIN journal_entry e ON e.entry_id = p.entry_id "
-        "WHERE a.subject_id IS NOT NULL GROUP BY a.subject_id, p.window_id, p.vintage"
+        "WHERE a.subject_id IS NOT NULL AND p.rights IN ('both', '{right}') "
+        "GROUP BY a.subject_id, p.window_id, p.vintage"
     )
-    for account, window, vintage, spent, held in books.rows(
-        f"SELECT account, window_id, vintage, used, held FROM ({sides}) x WHERE used > held ORDER BY 1, 2, 3"
-    ):
-        wrong.add(
-            f"the owner of account {account} used {int(spent):,} mg of window {window}, vintage {vintage}; "
-            f"{int(held):,} mg were held"
-        )
-    spent = books.number(f"SELECT COALESCE(SUM(used), 0) FROM ({sides}) x")
-    held = books.number(f"SELECT COALESCE(SUM(held), 0) FROM ({sides}) x")
-    return Finding(figure=f"{spent:,} mg used of {held:,} mg held ever", wrong=wrong)
+    told = []
+    for right in RIGHTS:
+        of_right = sides.format(right=right)
+        for account, window, vintage, spent, held in books.rows(
+            f"SELECT account, window_id, vintage, used, held FROM ({of_right}) x WHERE used > held ORDER BY 1, 2, 3"
+        ):
+            wrong.add(
+                f"the owner of account {account} used the {right} of {int(spent):,} mg of window {window}, "
+                f"vintage {vintage}; {int(held):,} mg were held"
+            )
+        sums = [books.number(f"SELECT COALESCE(SUM({name}), 0) FROM ({of_right}) x") for name in ("used", "held")]
+        told.append(f"{sums[0]:,} mg of {right}")
+    return Finding(figure=f"{' and '.join(told)} used of {sums[1]:,} mg held ever", wrong=wrong)
 
 
 def reversals_name_an_issue(books: Books) -> Finding:
@@ -124,12 +141,20 @@ def reversals_within_their_issue(books: Books) -> Finding:
         "SELECT o.entry_id, p.window_id, p.vintage, SUM(p.mg) FROM journal_entry e "
         "JOIN journal_entry o ON o.entry_id = COALESCE(e.reverses, e.entry_id) AND o.kind = 'issue' "
         "JOIN posting p ON p.entry_id = e.entry_id JOIN account a ON a.account_id = p.account_id "
-        "WHERE a.kind <> 'activity' "
+        "WHERE a.subject_id IS NOT NULL AND p.rights <> 'incentive' "
         "AND o.entry_id IN (SELECT reverses FROM journal_entry WHERE reverses IS NOT NULL) "
         "GROUP BY o.entry_id, a.subject_id, p.window_id, p.vintage HAVING SUM(p.mg) < 0 "
         "ORDER BY o.entry_id, p.window_id, p.vintage"
     ):
         wrong.add(f"of issue {entry}, {-int(left):,} mg too much were taken from window {window}, vintage {vintage}")
+    for entry, mg in books.rows(
+        "SELECT o.entry_id, SUM(p.mg) FROM journal_entry e "
+        "JOIN journal_entry o ON o.entry_id = COALESCE(e.reverses, e.entry_id) AND o.kind = 'issue' "
+        "JOIN posting p ON p.entry_id = e.entry_id JOIN account a ON a.account_id = p.account_id "
+        "WHERE a.kind = 'activity' AND o.entry_id IN (SELECT reverses FROM journal_entry WHERE reverses IS NOT NULL) "
+        "GROUP BY o.entry_id HAVING SUM(p.mg) > 0 ORDER BY o.entry_id"
+    ):
+        wrong.add(f"of issue {entry}, {int(mg):,} mg too much went back to the platform's activity")
     taken = books.number(
         "SELECT COALESCE(SUM(p.mg), 0) FROM posting p JOIN journal_entry e ON e.entry_id = p.entry_id "
         "WHERE e.kind = 'reverse' AND p.mg > 0"

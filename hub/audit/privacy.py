@@ -21,18 +21,27 @@ SEALED = (
     ("source_record", "payload", "record_id"),
     ("quarantined", "payload", "quarantine_id"),
     ("receipt", "jws_sealed", "receipt_id"),
+    ("attestation", "statement_sealed", "attestation_id"),
     ("link", "account_sealed", "link_id"),
     ("link", "token_sealed", "link_id"),
     ("link_attempt", "verifier", "1"),
     ("participant", "configuration", "participant_id"),
     ("sync_state", "cursor", "platform"),
+    ("statement_break", "source_sealed", "break_id"),
+    ("stream_reconciliation", "ours_digest", "window_id"),
+    ("stream_reconciliation", "theirs_digest", "window_id"),
 )
 # Columns that may not be null, and are empty where their person was erased.
-_EMPTIED = {("source_record", "payload"), ("link", "account_sealed"), ("receipt", "jws_sealed")}
+_EMPTIED = {
+    ("source_record", "payload"),
+    ("link", "account_sealed"),
+    ("receipt", "jws_sealed"),
+    ("attestation", "statement_sealed"),
+}
 _NO_CONSENT = ("unknown_account", SPENT, *(refusal.value for refusal in Refusal))
 # Words of the hub's own that stand in leaves; a person may happen to be called so.
 _WORDS = re.compile(
-    r"tanlian/1|(?:kek|log|oauth|hmac-pairwise)-[0-9]{4}|(?:grant|link|client|staff)\.[a-z_]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z"
+    r"tanlian/1|(?:kek|log|oauth|attestation|hmac-pairwise)-[0-9]{4}|(?:grant|link|client|staff)\.[a-z_]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z"
 )
 _TOKENS = re.compile(r"[^\s\"',:;/|=()\[\]{}<>]+")
 _NUMBERS = ("_count", "_bytes", "_size", "_mg")
@@ -112,7 +121,18 @@ def _secrets(books: Books) -> dict[str, str]:
 def _public_words(books: Books) -> frozenset[str]:
     """Words that leaves are made of whatever people are called."""
     words = {str(kind) for kind in Kind} | {"matched", "breaks", "active", "suspended"}
-    words |= {"key-encryption", "signing", "log", "pairwise", "added", "in_use", "retired"}
+    words |= {
+        "key-encryption",
+        "signing",
+        "log",
+        "pairwise",
+        "attestation",
+        "holder",
+        "hub",
+        "added",
+        "in_use",
+        "retired",
+    }
     for sql in (
         "SELECT participant_id FROM participant",
         "SELECT DISTINCT platform FROM batch",

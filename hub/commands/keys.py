@@ -60,8 +60,8 @@ def rotate(
                         settle=_settle,
                         progress=lambda done, total: bars.update(bar, completed=done, total=total),
                     )
-            case KeyKind.SIGNING:
-                rotated = rotate_signing(hub, at_once=now)
+            case KeyKind.SIGNING | KeyKind.ATTESTATION:
+                rotated = rotate_signing(hub, at_once=now, kind=KeyKind(kind))
             case KeyKind.LOG:
                 rotated = rotate_log(hub)
             case KeyKind.PAIRWISE:
@@ -99,7 +99,7 @@ def _told(kind: KeyKind, rotated: Rotated) -> str:
     match kind:
         case KeyKind.KEY_ENCRYPTION:
             return f"{begun}{rotated.key_id} seals; {rotated.resealed:,} values were sealed anew"
-        case KeyKind.SIGNING:
+        case KeyKind.SIGNING | KeyKind.ATTESTATION:
             return f"{begun}{rotated.key_id} is published and signs from {rotated.signs_at:%Y-%m-%d %H:%M}Z on"
         case KeyKind.LOG:
             return f"{rotated.key_id} signs checkpoints beside the older keys; publish `tanlian log key` to those who verify"

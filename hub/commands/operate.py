@@ -25,6 +25,7 @@ from hub.migrate import head_revision, prepare
 from hub.pipeline import clear_sealed, finalise_window, seal_window
 from hub.settings import Settings
 from hub.sync.statements import reconcile_window
+from hub.totals.telling import update_totals
 from hub.worker import run_worker
 
 window = typer.Typer(help="Clearing windows.", no_args_is_help=True)
@@ -142,6 +143,7 @@ def reconcile(window_id: WindowId, as_json: bool = AS_JSON) -> None:
         for name, one in report.items()
     ]
     table(f"Reconciliation of window {window_id}", ["platform", "result", "deliveries", "rows", "breaks"], rows)
+    out.print(f"streams, record by record: tanlian window report {window_id}")
 
 
 @window.command("finalize")
@@ -152,6 +154,7 @@ def finalize(
     """Make a provisional window final; its pending grams are held from then on."""
     with opened_hub() as hub:
         manifest = finalise_window(hub, window_id, now=hub.clock(), waive_challenge=waive)
+        update_totals(hub, now=hub.clock())
     out.print(f"window {window_id} is final, root {manifest.root.hex()}")
 
 

@@ -29,6 +29,7 @@ PROFILES = {
 }
 GUIDES = {
     "joining": "from nothing to the first counted record: a platform's way in, with an example",
+    "statement": "both sides of a window compared: count, sum and digest, record by record where they differ",
     "precheck": "whether another platform has claimed an act already: asked before it is paid for",
 }
 DOCUMENTS = Path(standards.__file__).parent / "profiles"

@@ -38,6 +38,7 @@ from hub.sandbox.people import Person as Inhabitant
 from hub.sandbox.town import Town as Inhabitants
 from hub.sync.cursors import make_due
 from hub.sync.statements import reconcile_window
+from hub.totals.telling import update_totals
 from hub.uploads import take_upload
 
 PEOPLE_AT_ONCE = 4
@@ -70,6 +71,7 @@ class Story:
             self.drain(lambda: self._is_cleared(window_id), "the worker to clear the sealed window")  # noqa: B023
             found[str(window_id)] = reconcile_window(self.hub, window_id, now=self.hub.clock())
             finalise_window(self.hub, window_id, now=self.hub.clock(), waive_challenge=True)
+            update_totals(self.hub, now=self.hub.clock())
             self.withdraw_after(part)
             self.bars.advance(month)
         self.drain(self._is_signed, "the log to be signed")

@@ -101,6 +101,15 @@ def _show_reconciliation(summary: dict[str, Any]) -> None:
     ]
     columns = ["window", "platform", "result", "deliveries", "rows", "breaks"]
     table("Both sides' statements, window by window", columns, rows, numbers=frozenset({0, 3, 4, 5}))
+    streams = [
+        stream
+        for platforms in summary["reconciliation"].values()
+        for one in platforms.values()
+        for stream in one.get("streams", [])
+    ]
+    agreed = sum(stream["state"] == "matched" and stream["same_digest"] for stream in streams)
+    told = sum(stream["theirs_records"] for stream in streams)
+    out.print(f"{agreed} of {len(streams)} streams agree in count, sum and digest, over {told:,} records.")
 
 
 def _show_person(hub: Hub, username: str) -> None:

@@ -17,6 +17,8 @@ from sqlalchemy.orm import Session
 from consent.keyring import KeyRing
 from consent.seal import SealError, header, key_id_of, place
 from consent.vault import rewrap_data_key
+from hub.reconcile.breaks import break_place
+from hub.reconcile.comparing import digest_place
 from hub.records.quarantine import quarantine_place
 from hub.sync.outbox import webhook_place
 
@@ -53,6 +55,17 @@ RING_COLUMNS = (
     RingColumn(
         table="quarantined", column="payload", key=("platform", "stream", "row_key", "reason"),
         reseal=_resealing(lambda key: quarantine_place(key[0], bytes(key[2]))),
+    ),
+    RingColumn(
+        table="statement_break", column="source_sealed", key=("break_id",),
+        reseal=_resealing(lambda key: break_place(key[0])),
+    ),
+    *(
+        RingColumn(
+            table="stream_reconciliation", column=f"{side}_digest", key=("window_id", "platform", "stream"),
+            reseal=_resealing(lambda key, side=side: digest_place(side, *key)),  # type: ignore[misc]
+        )
+        for side in ("ours", "theirs")
     ),
     RingColumn(
         table="sync_state", column="cursor", key=("platform", "link_id", "stream", "lane"),

@@ -59,6 +59,8 @@ def _state(hub: Hub, kind: KeyKind, key_id: str) -> str:
             return "in use" if key_id == ring.kek_id else "opens what it sealed"
         case KeyKind.SIGNING:
             return "in use" if key_id == ring.signing_key.kid else "published, signs no more"
+        case KeyKind.ATTESTATION:
+            return "in use" if key_id == ring.attestation_key.kid else "published, signs no more"
         case KeyKind.LOG:
             return "in use" if key_id == ring.log_seeds[-1].key_id else "signs beside the newest"
         case KeyKind.PAIRWISE:

@@ -5,6 +5,7 @@ never made harms nobody. Every step can be done again, so whatever dies half-way
 
     key-encryption   new key seals at once; everything older is sealed anew, in small transactions
     signing          new key is published, signs after the overlap (the worker sees to it) or at once
+    attestation      the same, for the key of attestations and status lists
     log              new key signs beside the older ones until those are retired
     pairwise         new key is known to every process first, then names new records from one moment on
 """
@@ -22,7 +23,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col, select
 
 from consent.keyfiles import end_waits, keep_public, set_aside
-from consent.keyring import KeyPurpose, draft_key, keep_key
+from consent.keyring import ATTESTATION, KeyPurpose, draft_key, keep_key
 from hub.changes import log_change
 from hub.clearing.windows import hold_unfinished_windows
 from hub.context import Hub
@@ -48,6 +49,7 @@ class KeyKind(StrEnum):
     SIGNING = "signing"
     LOG = "log"
     PAIRWISE = "pairwise"
+    ATTESTATION = "attestation"
 
 
 FILES = {
@@ -55,7 +57,10 @@ FILES = {
     KeyKind.SIGNING: "oauth",
     KeyKind.LOG: "log",
     KeyKind.PAIRWISE: f"hmac-{KeyPurpose.PAIRWISE}",
+    KeyKind.ATTESTATION: ATTESTATION,
 }
+PUBLISHED = (KeyKind.SIGNING, KeyKind.ATTESTATION)
+"""Keys whose public half verifies for ever what they signed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +99,11 @@ def rotate_key_encryption(hub: Hub, *, settle: Callable[[], None], progress: Pro
         raise Conflict("a process goes on sealing with an older key; restart it, and give the same command again")
 
 
-def rotate_signing(hub: Hub, *, at_once: bool) -> Rotated:
+def rotate_signing(hub: Hub, *, at_once: bool, kind: KeyKind = KeyKind.SIGNING) -> Rotated:
     """Publish a new signing key. It signs after the overlap, when all who verify know it; at once only if asked.
+
+    Args:
+        kind: `signing`, or `attestation`.
 
     Raises:
         Conflict: another one waits already, and it is not asked to sign at once.
@@ -103,7 +111,7 @@ def rotate_signing(hub: Hub, *, at_once: bool) -> Rotated:
     now = hub.clock()
     with _alone(hub):
         hub.ring.refresh()
-        waits = hub.ring.keys.waits
+        waits = {key: until for key, until in hub.ring.keys.waits.items() if key.startswith(f"{FILES[kind]}-")}
         if waits and not at_once:
             key_id, until = next(iter(waits.items()))
             raise Conflict(f"{key_id} is published and signs from {until:%Y-%m-%d %H:%M}Z; --now lets it sign at once")
@@ -112,7 +120,7 @@ def rotate_signing(hub: Hub, *, at_once: bool) -> Rotated:
             _let_sign(hub, key_id, now)
             return Rotated(key_id=key_id, resumed=True, signs_at=now)
         signs_at = now if at_once else now + hub.settings.key_overlap
-        key_id = _add(hub, KeyKind.SIGNING, waits_until=None if at_once else signs_at)
+        key_id = _add(hub, kind, waits_until=None if at_once else signs_at)
         return Rotated(key_id=key_id, signs_at=signs_at)
 
 
@@ -172,8 +180,9 @@ def retire_key(hub: Hub, key_id: str, *, at_once: bool) -> None:
             raise Conflict(f"{successor} took over less than the overlap ago; --now does not wait")
         with writing(hub.engine) as session:
             _tell(session, "retired", key_id, now)
-        if kind is KeyKind.SIGNING:
-            (public,) = [one for one in hub.ring.published() if one["kid"] == key_id]
+        if kind in PUBLISHED:
+            published = [*hub.ring.published(), *hub.ring.published_for_attestations()]
+            (public,) = [one for one in published if one["kid"] == key_id]
             keep_public(hub.ring.directory, key_id, json.dumps(public))
         set_aside(hub.ring.directory, key_id)
         hub.ring.refresh()
@@ -203,7 +212,7 @@ def _add(hub: Hub, kind: KeyKind, *, waits_until: datetime | None = None) -> str
     public = ""
     if kind is KeyKind.LOG:
         public = LogSigner(hub.settings.log_origin, bytes.fromhex(draft.content.decode())).vkey
-    elif kind is KeyKind.SIGNING:
+    elif kind in PUBLISHED:
         public = ECKey.import_key(draft.content.decode()).thumbprint()
     with writing(hub.engine) as session:
         _tell(session, "added", draft.key_id, hub.clock(), public)
@@ -260,6 +269,7 @@ def _successor(hub: Hub, key_id: str) -> tuple[KeyKind, str]:
         KeyKind.KEY_ENCRYPTION: ([key.key_id for key in ring.encryption], ring.kek_id),
         KeyKind.SIGNING: ([str(key.kid) for key in ring.oauth], str(ring.signing_key.kid)),
         KeyKind.LOG: ([key.key_id for key in ring.log_seeds], ring.log_seeds[-1].key_id),
+        KeyKind.ATTESTATION: ([str(key.kid) for key in ring.keys.attestation], str(ring.attestation_key.kid)),
         KeyKind.PAIRWISE: ([key.key_id for key in ring.pairwise_keys], ""),
     }
     for kind, (key_ids, in_use) in known.items():

@@ -3,13 +3,28 @@
     issue    activity of the canonical platform  ->  pending of the subject     when a sealed window is cleared
     hold     pending of the subject              ->  held of the subject        when the window is final
     reverse  wherever the subject's grams are    ->  activity of the platform   when a later version takes an act back
-    forfeit  pending, held, reserved             ->  forfeited of the subject   when the person is erased
+    forfeit  pending, held                       ->  forfeited of the subject   when the person is erased
+    reserve  held of the subject                 ->  reserved of the subject    when a participant reserves grams
+    use      reserved of the subject             ->  redeemed, transferred or retired of the subject at the participant,
+                                                     and back to held what was reserved and not used
+    release  reserved of the subject             ->  held of the subject        when a reservation is voided or runs out
+    settle   held of the subject                 ->  owed of the platform       what was taken back while it was reserved
+    replace  transferred of a subject at the one ->  owed of the platform       who owes delivers grams of its pool
+    draw     buffer of the hub                   ->  owed of the platform       who owes cannot
 
-Every entry's postings sum to zero; what was posted is never edited. Masses are whole milligrams. A posting names the
-window whose grams it moves (a reversal: the window that issued them); its entry names the window it was posted in.
+A reversal whose grams are used takes them from `owed` of the platform that reported the act: the only account beside
+`activity` that may be below zero. A use is never undone.
+
+Every entry's postings sum to zero, for each of a gram's two rights; what was posted is never edited. Masses are whole
+milligrams. A posting names the window whose grams it moves (a reversal: the window that issued them); its entry names the
+window it was posted in.
 """
 
+from collections.abc import Sequence
+
 import polars as pl
+
+from standards.uses import Rights, Use
 
 ENTRY_SCHEMA = {
     "kind": pl.String(),
@@ -27,8 +42,13 @@ SIDE_SCHEMA = {
     "platform": pl.String(),
     "window_id": pl.Int64(),
     "vintage": pl.Int64(),
+    "rights": pl.String(),
     "mg": pl.Int64(),
 }
+LOT_SCHEMA = {"window_id": pl.Int64(), "vintage": pl.Int64(), "rights": pl.String(), "mg": pl.Int64()}
+HUB = "hub"
+"""Whose the buffer is."""
+USED_AS = {Use.REDEEM: "redeemed", Use.TRANSFER: "transferred", Use.RETIRE: "retired"}
 
 
 def vintage_of(start_at: pl.Expr) -> pl.Expr:
@@ -52,26 +72,36 @@ def issue(events: pl.DataFrame, window_id: int) -> tuple[pl.DataFrame, pl.DataFr
     )
 
 
-def hold(pending: pl.DataFrame, window_id: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Enter that a final window's pending grams are now held: one entry a subject, two sides a vintage.
+def hold(pending: pl.DataFrame, window_id: int, *, buffer_permille: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Enter that a final window's pending grams are now held: one entry a subject, two or three sides a vintage.
 
     Args:
         pending: subject_id, vintage, mg (balance of `pending` in that window, not zero).
+        buffer_permille: of them, what goes to the hub's buffer; rounded down.
     """
     people = pending.select("subject_id").unique(maintain_order=True).rename({"subject_id": "event_id"})
-    line = (pl.int_range(pl.len()).over("subject_id") * 2).alias("line")
+    line = (pl.int_range(pl.len()).over("subject_id") * 3).alias("line")
     base = pending.sort("subject_id", "vintage").select(
-        pl.col("subject_id"), pl.col("vintage"), pl.col("mg"), line.cast(pl.Int64)
-    )
+        pl.col("subject_id"), pl.col("vintage"), pl.col("mg"), line.cast(pl.Int64),
+        kept=pl.col("mg").clip(0) * buffer_permille // 1000,
+    )  # fmt: skip
+    owner, hub = pl.col("subject_id"), pl.lit(None, pl.Int64())
     sides = [
-        base.with_columns(account_kind=pl.lit("pending"), mg=-pl.col("mg")),
-        base.with_columns(account_kind=pl.lit("held"), line=pl.col("line") + 1),
-    ]
+        base.with_columns(account_kind=pl.lit("pending"), mg=-pl.col("mg"), owner=owner, platform=pl.lit(None, pl.String())),
+        base.with_columns(
+            account_kind=pl.lit("held"), mg=pl.col("mg") - pl.col("kept"), line=pl.col("line") + 1, owner=owner,
+            platform=pl.lit(None, pl.String()),
+        ),
+        base.filter(pl.col("kept") > 0).with_columns(
+            account_kind=pl.lit("buffer"), mg=pl.col("kept"), line=pl.col("line") + 2, owner=hub, platform=pl.lit(HUB),
+        ),
+    ]  # fmt: skip
     frame = pl.concat(sides).with_columns(
         kind=pl.lit("hold"),
         source_id=pl.col("subject_id"),
-        platform=pl.lit(None, pl.String()),
+        subject_id=pl.col("owner"),
         window_id=pl.lit(window_id, pl.Int64()),
+        rights=pl.lit(Rights.BOTH.value),
     )
     return _entries(people, "hold", "window_final", window_id), frame.select(list(SIDE_SCHEMA))
 
@@ -80,21 +110,49 @@ def reverse(issued: pl.DataFrame, window_id: int, reason: str) -> tuple[pl.DataF
     """Enter full reversals of issue entries, out of wherever the grams are now.
 
     Args:
-        issued: event_id, entry_id (of the issue), subject_id, platform, issue_window, vintage, mg, held_as.
+        issued: event_id, entry_id (of the issue), subject_id, platform, issue_window, vintage, mg, held_as; and of the mg
+            how much is free to be taken from that account: `free` (both rights together), `free_incentive`,
+            `free_attribute` (parted ones). The platform owes the rest.
     """
     entries = _entries(issued, "reverse", reason, window_id).with_columns(reverses=issued["entry_id"])
+    both = pl.min_horizontal("mg", "free")
+    rest = pl.col("mg") - both
+    incentive, attribute = (pl.min_horizontal(rest, f"free_{word}") for word in ("incentive", "attribute"))
+    owed = pl.min_horizontal(rest - incentive, rest - attribute)
+    parts = (
+        ("own", Rights.BOTH, both),
+        ("activity", Rights.BOTH, -pl.col("mg")),
+        ("own", Rights.INCENTIVE, incentive),
+        ("own", Rights.ATTRIBUTE, attribute),
+        ("owed", Rights.BOTH, owed),
+        ("owed", Rights.INCENTIVE, rest - incentive - owed),
+        ("owed", Rights.ATTRIBUTE, rest - attribute - owed),
+    )
     sides = []
-    for account in ("pending", "held", "forfeited"):
-        part = issued.filter(pl.col("held_as") == account)
-        sides.append(_two_sides(part, "reverse", None, source=account, target="activity"))
-    return entries, pl.concat(sides)
+    for line, (account, rights, mg) in enumerate(parts):
+        owned = account == "own"
+        sides.append(
+            issued.select(
+                kind=pl.lit("reverse"),
+                source_id=pl.col("event_id"),
+                line=pl.lit(line, pl.Int64()),
+                account_kind=pl.col("held_as") if owned else pl.lit(account),
+                subject_id=pl.col("subject_id") if owned else pl.lit(None, pl.Int64()),
+                platform=pl.lit(None, pl.String()) if owned else pl.col("platform"),
+                window_id=pl.col("issue_window"),
+                vintage=pl.col("vintage").cast(pl.Int64()),
+                rights=pl.lit(rights.value),
+                mg=-mg,
+            ).filter(pl.col("mg") != 0)
+        )
+    return entries, pl.concat(sides).cast(pl.Schema(SIDE_SCHEMA))
 
 
 def forfeit(balances: pl.DataFrame, subject_id: int, window_id: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Enter that nobody can use these grams any more: one entry for a person who is erased, two sides a balance.
 
     Args:
-        balances: account_kind, window_id, vintage, mg (not zero), in a fixed order.
+        balances: account_kind, window_id, vintage, rights, mg (not zero), in a fixed order.
     """
     person = pl.DataFrame({"event_id": [subject_id] if len(balances) else []}, schema={"event_id": pl.Int64()})
     base = balances.with_columns(
@@ -106,6 +164,37 @@ def forfeit(balances: pl.DataFrame, subject_id: int, window_id: int) -> tuple[pl
         base.with_columns(account_kind=pl.lit("forfeited"), line=pl.col("line") + 1),
     ]
     return _entries(person, "forfeit", "erased", window_id), pl.concat(sides).select(list(SIDE_SCHEMA))
+
+
+def move(
+    kind: str, reason: str, source_id: int, window_id: int, sides: Sequence[pl.DataFrame]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Enter one movement between accounts.
+
+    Args:
+        sides: what `side` gives.
+    """
+    cause = pl.DataFrame({"event_id": [source_id]}, schema={"event_id": pl.Int64()})
+    moved = pl.concat(sides).filter(pl.col("mg") != 0)
+    moved = moved.with_columns(
+        kind=pl.lit(kind), source_id=pl.lit(source_id, pl.Int64()), line=pl.int_range(pl.len(), dtype=pl.Int64())
+    )
+    return _entries(cause, kind, reason, window_id), moved.select(list(SIDE_SCHEMA))
+
+
+def side(
+    account: str, lots: pl.DataFrame, sign: int, *, subject_id: int | None = None, platform: str | None = None
+) -> pl.DataFrame:
+    """Return lots (LOT_SCHEMA) as sides of one account, with the sign of +1 (onto it) or -1 (from it)."""
+    return lots.select(
+        account_kind=pl.lit(account),
+        subject_id=pl.lit(subject_id, pl.Int64()),
+        platform=pl.lit(platform, pl.String()),
+        window_id=pl.col("window_id"),
+        vintage=pl.col("vintage"),
+        rights=pl.col("rights"),
+        mg=pl.col("mg") * sign,
+    )
 
 
 def _entries(rows: pl.DataFrame, kind: str, reason: str, window_id: int) -> pl.DataFrame:
@@ -133,6 +222,7 @@ def _two_sides(rows: pl.DataFrame, kind: str, window_id: int | None, *, source: 
                 platform=pl.lit(None, pl.String()) if owned else pl.col("platform"),
                 window_id=whose.cast(pl.Int64()),
                 vintage=pl.col("vintage").cast(pl.Int64()),
+                rights=pl.lit(Rights.BOTH.value),
                 mg=pl.col("mg") * sign,
             )
         )

@@ -1,25 +1,41 @@
-"""Tables of the ledger. I/O: none here. Entries and postings are immutable: triggers refuse UPDATE and DELETE."""
+"""Tables of the ledger. I/O: none here. Entries and postings are immutable: triggers refuse UPDATE and DELETE.
+
+`balance` is what postings sum to, kept beside them so that a check of the database, and not only code, refuses to spend a
+gram twice.
+"""
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from consent.types import UtcDateTime
 
+OF_SUBJECT = text("subject_id IS NOT NULL AND platform IS NULL")
+OF_SUBJECT_AT = text("subject_id IS NOT NULL AND platform IS NOT NULL")
+OF_PLATFORM = text("subject_id IS NULL AND platform IS NOT NULL")
+
 
 class Account(SQLModel, table=True):
-    """Where grams are: `activity` (the world, per platform) against `pending`, `held` and `forfeited` of a subject."""
+    """Where grams are; `hub/ledger/postings.py` lists the kinds.
+
+    `activity` and `owed` are a platform's, `buffer` the hub's, all others a subject's; `redeemed`, `transferred`, `issued` and
+    `retired` a subject's at a platform.
+    """
 
     __tablename__ = "account"
     __table_args__ = (
         Index(
             "uq_account_subject", "subject_id", "kind", unique=True,
-            sqlite_where=text("subject_id IS NOT NULL"), postgresql_where=text("subject_id IS NOT NULL"),
+            sqlite_where=OF_SUBJECT, postgresql_where=OF_SUBJECT,
+        ),
+        Index(
+            "uq_account_subject_at", "subject_id", "platform", "kind", unique=True,
+            sqlite_where=OF_SUBJECT_AT, postgresql_where=OF_SUBJECT_AT,
         ),
         Index(
             "uq_account_platform", "platform", "kind", unique=True,
-            sqlite_where=text("platform IS NOT NULL"), postgresql_where=text("platform IS NOT NULL"),
+            sqlite_where=OF_PLATFORM, postgresql_where=OF_PLATFORM,
         ),
     )  # fmt: skip
 
@@ -43,7 +59,7 @@ class JournalEntry(SQLModel, table=True):
     kind: str = Field(max_length=16)
     reason: str = Field(max_length=40)
     window_id: int = Field(foreign_key="clearing_window.window_id")
-    source_id: int = Field(sa_type=BigInteger, description="the event (issue, reverse) or the subject (hold, forfeit)")
+    source_id: int = Field(sa_type=BigInteger, description="what caused it: postings.py tells by kind")
     reverses: int | None = Field(default=None, sa_type=BigInteger, foreign_key="journal_entry.entry_id")
     posted_at: datetime = Field(sa_type=UtcDateTime)
 
@@ -64,4 +80,44 @@ class Posting(SQLModel, table=True):
     account_id: int = Field(sa_type=BigInteger, foreign_key="account.account_id")
     window_id: int = Field(foreign_key="clearing_window.window_id")
     vintage: int = Field(description="day of the act in Asia/Shanghai, yyyymmdd")
+    rights: str = Field(default="both", max_length=9, sa_column_kwargs={"server_default": "both"})
     mg: int = Field(sa_type=BigInteger)
+
+
+class Balance(SQLModel, table=True):
+    """What the postings of an account of KEPT sum to, by window, vintage and rights; never below zero."""
+
+    __tablename__ = "balance"
+    __table_args__ = (CheckConstraint("mg >= 0", name="ck_balance_mg"),)
+
+    account_id: int = Field(
+        sa_type=BigInteger,
+        primary_key=True,
+        foreign_key="account.account_id",
+        sa_column_kwargs={"autoincrement": False},
+    )
+    window_id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    vintage: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    rights: str = Field(primary_key=True, max_length=9)
+    mg: int = Field(sa_type=BigInteger)
+
+
+class Debt(SQLModel, table=True):
+    """Grams that were taken back although they were used or reserved: the platform that reported the act owes them."""
+
+    __tablename__ = "debt"
+    __table_args__ = (CheckConstraint("left_mg >= 0 AND left_mg <= mg", name="ck_debt_left"),)
+
+    entry_id: int = Field(
+        sa_type=BigInteger,
+        primary_key=True,
+        foreign_key="journal_entry.entry_id",
+        sa_column_kwargs={"autoincrement": False},
+    )
+    rights: str = Field(primary_key=True, max_length=9)
+    subject_id: int = Field(sa_type=BigInteger, index=True)
+    platform: str = Field(max_length=64, index=True)
+    window_id: int
+    vintage: int
+    mg: int = Field(sa_type=BigInteger)
+    left_mg: int = Field(sa_type=BigInteger)

@@ -17,7 +17,7 @@ from hub.clearing.adoption import policy_of_window
 from hub.clearing.windows import find_open_window
 from hub.context import Hub
 from hub.db import load_by_ids, writing
-from hub.errors import NotFound, TanlianError
+from hub.errors import NotAdmitted, NotFound
 from hub.log.leaves import Kind
 from hub.participants import Status, open_platform
 from hub.precheck.allowance import take_place
@@ -27,10 +27,6 @@ from standards.policy import ClearingPolicy
 MOST_REPORTS = 256
 """A number under which there are more reports is no number of one act, whoever carries it; they are not read."""
 _FOUND = {name: kind for name, kind in CLAIMS_SCHEMA.items() if name != "kind"}
-
-
-class NotAdmitted(TanlianError):
-    """The participant is none, or is suspended; both get the same answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

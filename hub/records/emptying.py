@@ -1,4 +1,4 @@
-"""Take a person out of their records. I/O: the record store, events, `spent_record`, in the caller's transaction.
+"""Take a person out of their records. I/O: the record store, breaks, events, `spent_record`, in the caller's transaction.
 
 What totals and final windows rest on stays: which record, which window, how much. What could tell whose it was goes: the
 sealed payload, the name that the platform's own id leads to, the digest that who knows the content can compute, the
@@ -24,6 +24,7 @@ def empty_records(session: Session, ring: KeyRing, subject_id: int) -> int:
     The caller holds the open window alone, so no delivery brings another one meanwhile.
     """
     _spend(session, ring.hmac_key(KeyPurpose.SPENT), subject_id)
+    _forget_breaks(session, subject_id)
     count = _empty_sources(session, subject_id)
     session.execute(
         text(
@@ -47,6 +48,29 @@ def _spend(session: Session, key: bytes, subject_id: int) -> None:
         session.execute(
             text("INSERT INTO spent_record (token) VALUES (:t) ON CONFLICT DO NOTHING"), tokens[start : start + _ROWS]
         )
+
+
+def _forget_breaks(session: Session, subject_id: int) -> None:
+    """Take the records' names out of breaks, whatever was noted there, and digests that one of them went into.
+
+    Before the records lose their own names: a break about what had not come yet is found by the name alone.
+    """
+    named = "(SELECT platform, stream, source_id FROM source_record WHERE subject_id = :s)"
+    session.execute(
+        text(
+            "UPDATE statement_break SET source_id = NULL, source_sealed = NULL, note = '' "
+            f"WHERE (platform, stream, source_id) IN {named}"
+        ),
+        {"s": subject_id},
+    )
+    places = "(SELECT window_id, platform, stream FROM source_record WHERE subject_id = :s)"
+    session.execute(
+        text(
+            "UPDATE stream_reconciliation SET ours_digest = NULL, theirs_digest = NULL "
+            f"WHERE (window_id, platform, stream) IN {places}"
+        ),
+        {"s": subject_id},
+    )
 
 
 def _empty_sources(session: Session, subject_id: int) -> int:

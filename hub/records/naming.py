@@ -75,7 +75,7 @@ def name_records(session: Session, naming: Naming, platform: str, stream: str, r
     for key in naming.older:
         tokens = {token_of(key, source): source for source in told}
         names |= {tokens[token]: token for token in _known(session, platform, stream, list(tokens))}
-    spent = _spent(session, naming, platform, stream, told)
+    spent = find_spent(session, naming, platform, stream, told)
     is_spent = records["source_id"].is_in(list(spent)) if spent else pl.repeat(False, len(records), eager=True)
     tokens_only = pl.Series("source_id", [names[source] for source in records["source_id"]], dtype=pl.String())
     return Named(records=records.with_columns(tokens_only), spent=records["row"].filter(is_spent))
@@ -112,7 +112,7 @@ def _known_rows(session: Session, platform: str, stream: str, keys: Sequence[byt
     return load_by_ids(session, sql, {"row_key": pl.Binary()}, list(keys), p=platform, s=stream)["row_key"].to_list()
 
 
-def _spent(session: Session, naming: Naming, platform: str, stream: str, told: list[str]) -> set[str]:
+def find_spent(session: Session, naming: Naming, platform: str, stream: str, told: list[str]) -> set[str]:
     """Find ids of records that somebody took with them when they were erased, whatever key they were named with."""
     if session.execute(select(col(SpentRecord.token)).limit(1)).first() is None:
         return set()

@@ -30,6 +30,7 @@ from consent.platforms import PlatformRefused
 from consent.seal import SealError
 from consent.tables import Link, Person
 from consent.withdraw import withdraw_grant
+from hub.attestations.ending import forget_attestations
 from hub.changes import log_change, log_consent_change
 from hub.clearing.windows import hold_unfinished_windows
 from hub.context import Hub
@@ -46,6 +47,8 @@ from hub.rights.fates import Fate, tables_of
 from hub.sync.outward import platform_config, platform_http
 from hub.sync.tables import SyncState
 from hub.sync.transactions import transactions_of
+from hub.totals.membership import forget_memberships
+from hub.uses.reservations import void_all
 
 log = structlog.get_logger(__name__)
 
@@ -129,6 +132,9 @@ def _destroy(session: Session, hub: Hub, subject_id: int, now: datetime, *, toke
     window_id = hold_unfinished_windows(session)
     person = _require_person(session, subject_id)
     _end_everything(session, hub, subject_id, now)  # whatever was allowed or linked since the first step
+    void_all(session, subject_id, now=now)
+    forget_attestations(session, subject_id, now, tell=log_change)
+    forget_memberships(session, subject_id, now=now)
     records = empty_records(session, hub.ring, subject_id)
     links = _empty_links(session, subject_id)
     forfeited = _forfeit(session, subject_id, window_id, now)

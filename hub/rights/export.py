@@ -17,6 +17,7 @@ from consent.people import load_person
 from consent.receipts import load_receipts
 from consent.tables import GrantVersion, GuardianRequest, Link
 from consent.vault import load_vault
+from hub.attestations.store import load_attestations, open_claims, open_whole, state_of
 from hub.clock import from_micros
 from hub.context import Hub
 from hub.db import reading
@@ -38,6 +39,10 @@ _SQL = {
         "SELECT e.event_id, e.behaviour, e.start_us, e.end_us, e.mg, e.records, e.policy, e.methodology, e.provisional, "
         "e.window_id, CASE WHEN v.event_id IS NULL THEN 0 ELSE 1 END AS taken_back FROM event e "
         "LEFT JOIN event_reversal v ON v.event_id = e.event_id WHERE e.subject_id = :s ORDER BY e.event_id"
+    ),
+    "programmes": (
+        "SELECT m.programme_id, p.participant_id, p.name_zh, p.name_en, m.joined_at, m.left_at FROM programme_membership m "
+        "JOIN programme p ON p.programme_id = m.programme_id WHERE m.subject_id = :s ORDER BY m.joined_at, m.membership_id"
     ),
     "disclosures": (
         "SELECT disclosure_id, grant_id, grant_version, recipient, what, rows, at FROM disclosure WHERE subject_id = :s "
@@ -65,6 +70,7 @@ def export_person(hub: Hub, subject_id: int, target: IO[bytes]) -> None:
                  "created_at": one.created_at, "statement": one.jws}
                 for one in load_receipts(session, hub.ring, subject_id=subject_id)
             ],
+            "attestations": list(_attestations(session, hub, subject_id, now)),
             "source_records": list(_sources(session, hub, subject_id)),
         }  # fmt: skip
         sections |= {name: list(_rows(session, sql, subject_id)) for name, sql in _SQL.items()}
@@ -100,6 +106,18 @@ def _links(session: Session, hub: Hub, subject_id: int) -> Iterator[dict[str, An
 
 def _account(session: Session, hub: Hub, link: Link) -> str:
     return open_access(session, hub.ring, link).account
+
+
+def _attestations(session: Session, hub: Hub, subject_id: int, now: datetime) -> Iterator[dict[str, Any]]:
+    """Every attestation of the person, to whom it went, and all that it says, also what was not shown."""
+    for row in reversed(load_attestations(session, subject_id=subject_id)):
+        statement = open_whole(session, hub.ring, row)
+        yield {
+            "attestation_id": row.attestation_id, "recipient": row.recipient, "grant_id": row.grant_id,
+            "state": state_of(row, now), "created_at": row.created_at, "expires_at": row.expires_at,
+            "revoked_at": row.revoked_at, "reason": row.reason, "disclosed": json.loads(row.disclosed),
+            "claims": open_claims(statement).claims, "statement": statement,
+        }  # fmt: skip
 
 
 def _whole(session: Session, table: type[SQLModel], subject_id: int, *order: str) -> Iterator[dict[str, Any]]:
@@ -139,7 +157,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
             told[f"{name.removesuffix('_us')}_at"] = None if value is None else from_micros(value)
         elif name in ("cancelled", "provisional", "taken_back"):
             told[name] = bool(value)
-        elif name in ("posted_at", "at") and isinstance(value, str):
+        elif name in ("posted_at", "at", "joined_at", "left_at") and isinstance(value, str):
             told[name] = datetime.fromisoformat(f"{value}+00:00")
         else:
             told[name] = value

@@ -100,6 +100,7 @@ def _document(spec: Spec, place: Place) -> dict[str, Any]:
         "allow_loopback": True,
         "pace": {"requests_per_minute": 600_000, "at_once": 4},
         "statement_url": f"{place.origin}/statement",
+        "statement_streams": True,
         "webhook_url": None,
     }
 

@@ -20,6 +20,7 @@ RIGHT_NAMES = {
     Right.SEE_FIGURES: ("查看辖区汇总数据", "see the jurisdiction's totals"),
     Right.SEE_CASE: ("在立案范围内查看辖区个案", "see what a case in the jurisdiction is about"),
     Right.DECIDE_HOLDS: ("放行或驳回被搁置的行为", "release or reject what clearing held"),
+    Right.SETTLE_BREAKS: ("处理并签署对账差异", "settle breaks between statements and sign them"),
 }
 # The words of the record, as they are shown: in both languages, and short enough for a phone.
 WHAT_NAMES = {
@@ -34,6 +35,8 @@ WHAT_NAMES = {
     What.OPERATION_SEEN: ("查看运行情况", "saw the operation"),
     What.HOLD_RELEASED: ("放行一项搁置", "released a hold"),
     What.HOLD_REJECTED: ("驳回一项搁置", "rejected a hold"),
+    What.BREAK_PROPOSED: ("提议处理一项差异", "proposed about a break"),
+    What.BREAK_SIGNED: ("签署一项差异", "signed a break"),
 }
 FIGURE_NAMES = {
     "tanlian_source_records": "已接收记录",

@@ -30,6 +30,7 @@ class Right(StrEnum):
     SEE_FIGURES = "staff.see_figures"
     SEE_CASE = "staff.see_case"
     DECIDE_HOLDS = "staff.decide_holds"
+    SETTLE_BREAKS = "staff.settle_breaks"
 
 
 class What(StrEnum):
@@ -46,12 +47,14 @@ class What(StrEnum):
     OPERATION_SEEN = "staff.operation_seen"
     HOLD_RELEASED = "staff.hold_released"
     HOLD_REJECTED = "staff.hold_rejected"
+    BREAK_PROPOSED = "staff.break_proposed"
+    BREAK_SIGNED = "staff.break_signed"
 
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.PLATFORM: frozenset({Right.SEE_OWN, Right.SEE_STATEMENTS}),
     Role.REGULATOR: frozenset({Right.SEE_OWN, Right.SEE_FIGURES, Right.SEE_CASE}),
-    Role.OPERATOR: frozenset({Right.SEE_OWN, Right.SEE_OPERATION, Right.DECIDE_HOLDS}),
+    Role.OPERATOR: frozenset({Right.SEE_OWN, Right.SEE_OPERATION, Right.DECIDE_HOLDS, Right.SETTLE_BREAKS}),
 }
 # What may be done within an open case only: the right alone opens nothing.
 NEEDS_CASE = frozenset({Right.SEE_CASE})

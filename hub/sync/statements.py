@@ -1,83 +1,29 @@
-"""Statements of platforms: asked for where they serve one, compared, kept, logged. I/O: network, the database."""
+"""Statements of platforms: asked for where they serve one, and compared. I/O: network, the database."""
 
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import httpx
 
-from connectors.base import ConnectorError, Transport
+from connectors.base import ConnectorError
+from connectors.net.checked_network import EgressLimits
 from connectors.net.egress import Origin, SafeClient
-from connectors.strict_json import MalformedJsonError, parse_object
 from hub.changes import log_change
-from hub.clearing.reconcile import (
-    STATEMENT_SCHEMA,
-    Compared,
-    compare,
-    load_elsewhere,
-    load_statement,
-    store_comparison,
-)
 from hub.clearing.windows import WindowState, advance, require_window
+from hub.clock import from_micros
 from hub.context import Hub
 from hub.db import reading, writing
-from hub.errors import Conflict, TanlianError, UsageProblem
+from hub.errors import Conflict, TanlianError
 from hub.log.leaves import Kind
 from hub.participants import Platform, load_participants, open_platform
+from hub.reconcile.comparing import ComparedStream, OurSides, load_our_sides, record_statement, stream_of
+from hub.reconcile.documents import Told, ToldStream, parse_lines, parse_statement, parse_told
+from hub.reconcile.lines import totals_of
+from hub.reconcile.ours import load_period
 
-
-class Line(BaseModel):
-    """One delivery as the platform remembers it."""
-
-    model_config = ConfigDict(strict=True)
-
-    delivery_id: str = Field(min_length=1, max_length=200)
-    stream: str | None = Field(default=None, max_length=32)
-    rows: int = Field(ge=0, le=10**9)
-
-
-class Statement(BaseModel):
-    """What a platform says it delivered in a window."""
-
-    model_config = ConfigDict(strict=True)
-
-    deliveries: list[Line] = Field(max_length=100_000)
-
-
-def record_statement(hub: Hub, window_id: int, platform_id: str, theirs: pl.DataFrame, *, now: datetime) -> Compared:
-    """Compare a platform's statement with ours, keep the result and log it, in one transaction."""
-    with writing(hub.engine) as session:
-        window = require_window(session, window_id)
-        if window.state == WindowState.OPEN:
-            raise Conflict(f"window {window_id} is still open; statements are compared when it is sealed")
-        platform = open_platform(session, hub.ring, platform_id)
-        theirs = theirs.join(load_elsewhere(session, window_id, platform_id), on="delivery_id", how="anti")
-        ours = load_statement(session, window_id, platform_id)
-        theirs = _without_empty_answers(platform, ours, theirs)
-        compared = compare(ours, theirs)
-        row = store_comparison(session, window_id, platform_id, compared, now)
-        fields = {
-            "window": window_id, "participant": platform_id, "outcome": row.state, "ours_count": row.ours_deliveries,
-            "theirs_count": row.theirs_deliveries or 0, "breaks_count": len(compared.breaks),
-        }  # fmt: skip
-        reference = f"{window_id}:{platform_id}:{now.isoformat()}"
-        log_change(session, Kind.RECONCILIATION_DONE, reference, now, fields)
-    return compared
-
-
-def _without_empty_answers(platform: Platform, ours: pl.DataFrame, theirs: pl.DataFrame) -> pl.DataFrame:
-    """Leave out what the hub asked for and found nothing new in: such answers leave no batch here.
-
-    A line says which stream it is of; one that does not is of the first.
-    """
-    if "stream" not in theirs.columns:
-        theirs = theirs.with_columns(stream=pl.lit(None, pl.String))
-    first = platform.feeds[0].stream
-    pulled = [feed.stream for feed in platform.feeds if feed.connector.describe().transport is Transport.PULL]
-    asked_for = pl.col("stream").fill_null(first).is_in(pulled)
-    known = pl.col("delivery_id").is_in(ours["delivery_id"].implode())
-    # A delivery without a row, an empty drop for one, leaves nothing to compare.
-    return theirs.filter(known | (~asked_for & (pl.col("rows") > 0))).drop("stream")
+__all__ = ["parse_statement", "reconcile_window", "record_statement"]
+LINES = "application/x-ndjson"
 
 
 def reconcile_window(hub: Hub, window_id: int, *, now: datetime) -> dict[str, Any]:
@@ -110,45 +56,80 @@ def _platforms(hub: Hub) -> list[Platform]:
 
 
 def _reconcile_one(hub: Hub, window_id: int, platform: Platform, now: datetime) -> dict[str, Any]:
-    url = platform.document.statement_url
-    if url is None:
+    document = platform.document
+    if document.statement_url is None:
         return {"state": "no_statement"}
     try:
-        theirs = _fetch_statement(url, allow_loopback=platform.document.allow_loopback)
-        compared = record_statement(hub, window_id, platform.platform_id, theirs, now=now)
+        asked = Asked.of(hub, window_id, platform)
+        told = parse_told(asked.fetch(), extra="ignore")
+        ours = load_our_sides(hub, window_id, platform.platform_id, told.streams)
+        told = _with_lines(asked, platform, told, ours)
+        done = record_statement(
+            hub, window_id, platform.platform_id, told.deliveries, now=now, streams=told.streams, ours=ours
+        )
     except (ConnectorError, TanlianError) as error:
         return {"state": "unreached", "reason": str(error)}
-    return {
-        "state": "matched" if compared.breaks.is_empty() else "breaks",
-        "deliveries": len(compared.ours),
-        "rows": int(compared.ours["rows"].sum()),
-        "breaks": compared.breaks.to_dicts(),
-    }
+    report: dict[str, Any] = {"state": done.state}
+    if done.deliveries is not None:
+        report |= {
+            "deliveries": len(done.deliveries.ours),
+            "rows": int(done.deliveries.ours["rows"].sum()),
+            "breaks": done.deliveries.breaks.to_dicts(),
+        }
+    return report | ({"streams": [_stream(one) for one in done.streams]} if done.streams else {})
 
 
-def _fetch_statement(url: str, *, allow_loopback: bool) -> pl.DataFrame:
-    origin = Origin.parse(url, allow_loopback=allow_loopback)
-    with SafeClient([origin]) as client:
-        answer = client.fetch(url)
-    if answer.status != 200:
-        raise TanlianError(f"the platform's statement answered {answer.status}")
-    return parse_statement(answer.body, extra="ignore")
+class Asked:
+    """A platform's address for statements, and what is asked of it.
 
-
-def parse_statement(body: bytes, *, extra: Literal["forbid", "ignore"]) -> pl.DataFrame:
-    """Read a platform's statement (STATEMENT_SCHEMA and `stream`); a delivery that it names twice keeps its first line.
-
-    Raises:
-        UsageProblem: not strict JSON, or not of the agreed form; what stood there is not repeated.
+    One that serves statements by streams is told the window, and when it was open; any other gets the bare address.
     """
-    try:
-        statement = Statement.model_validate(parse_object(body), extra=extra)
-    except MalformedJsonError as cause:
-        raise UsageProblem(f"the statement is not strict JSON ({cause.reason})") from None
-    except ValidationError as cause:
-        first = cause.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageProblem(f"the statement is not of the agreed form ({where}: {first['msg']})") from None
-    lines = [(line.delivery_id, line.rows, line.stream) for line in statement.deliveries]
-    frame = pl.DataFrame(lines, schema=STATEMENT_SCHEMA | {"stream": pl.String()}, orient="row")
-    return frame.unique("delivery_id", keep="first", maintain_order=True)
+
+    def __init__(self, url: str, query: dict[str, str], *, allow_loopback: bool, most_bytes: int) -> None:
+        self._origin = Origin.parse(url, allow_loopback=allow_loopback)
+        self._url, self._query, self._limits = url, query, EgressLimits(body_bytes=most_bytes)
+
+    @classmethod
+    def of(cls, hub: Hub, window_id: int, platform: Platform) -> "Asked":
+        document, query = platform.document, dict[str, str]()
+        if document.statement_streams:
+            with reading(hub.engine) as session:
+                period = load_period(session, window_id)
+            query = {"window": str(window_id), "from": from_micros(period.from_us).isoformat()}
+            if period.until_us is not None:
+                query["until"] = from_micros(period.until_us).isoformat()
+        most = hub.settings.max_statement_bytes
+        return cls(document.statement_url or "", query, allow_loopback=document.allow_loopback, most_bytes=most)
+
+    def fetch(self, **more: str) -> bytes:
+        """Ask for the statement, or with `stream` and `lines` for one stream's lines. Raises TanlianError, ConnectorError."""
+        query = self._query | more
+        url = str(httpx.URL(self._url).copy_merge_params(query)) if query else self._url
+        with SafeClient([self._origin], limits=self._limits) as client:
+            answer = client.fetch(url, headers={"accept": LINES} if "lines" in more else None)
+        if answer.status != 200:
+            raise TanlianError(f"the platform's statement answered {answer.status}")
+        return answer.body
+
+
+def _with_lines(asked: Asked, platform: Platform, told: Told, ours: OurSides) -> Told:
+    """Ask for the lines of every stream whose totals differ from ours."""
+
+    def lines_of(one: ToldStream) -> ToldStream:
+        stream = stream_of(platform, one)
+        if one.lines is not None or totals_of(ours[stream]) == one.totals or not platform.document.statement_streams:
+            return one
+        lines = parse_lines(asked.fetch(stream=stream, lines="true"))
+        # What was told meanwhile would make other totals; the lines are what is compared.
+        return replace(one, lines=lines, totals=totals_of(lines))
+
+    return replace(told, streams=tuple(lines_of(one) for one in told.streams))
+
+
+def _stream(one: ComparedStream) -> dict[str, Any]:
+    breaks = {} if one.paired is None else dict(one.paired.breaks["kind"].value_counts(sort=True).iter_rows())
+    return {
+        "stream": one.stream, "state": one.state, "ours_records": one.ours.records, "theirs_records": one.theirs.records,
+        "ours_mg": one.ours.claimed_mg, "theirs_mg": one.theirs.claimed_mg,
+        "same_digest": one.ours.digest == one.theirs.digest, "breaks": breaks,
+    }  # fmt: skip

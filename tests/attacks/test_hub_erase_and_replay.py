@@ -16,7 +16,6 @@ from consent.people import add_person
 from consent.tables import Person
 from consent.vault import ErasedError, load_vault
 from hub.audit import audit, format_report
-from hub.clearing.reconcile import STATEMENT_SCHEMA
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.errors import NotFound
@@ -27,6 +26,7 @@ from hub.log.verify import verify_log
 from hub.log_signing import log_signer
 from hub.participants import Platform
 from hub.pipeline import clear_dirty, clear_sealed, finalise_window, seal_window, take_delivery
+from hub.reconcile.deliveries import STATEMENT_SCHEMA
 from hub.rights.erase import Erased, erase_person
 from hub.sync.statements import reconcile_window, record_statement
 

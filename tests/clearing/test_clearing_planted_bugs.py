@@ -30,11 +30,12 @@ def copy_kernel(folder: Path) -> None:
         shutil.copy(HERE / name, folder / "checks")
 
 
-def run_noticers(folder: Path) -> subprocess.CompletedProcess[str]:
+def run_noticers(folder: Path, noticers: tuple[str, ...] = NOTICERS) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-m", "pytest", "-x", "-q", "-c", "/dev/null", "--rootdir", str(folder)]
     # Without drawn cases: as plain Python they would take most of the time.
     command += ["-k", "not never_matters and not in_any_order"]
-    command += ["-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:randomly", str(folder / "checks")]
+    command += ["-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    command += [str(folder / "checks" / f"test_clearing_{noticer}.py") for noticer in noticers]
     environment = os.environ | {"PYTHONPATH": str(folder), "NUMBA_DISABLE_JIT": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -52,6 +53,6 @@ def test_a_planted_bug_is_noticed(bug: dict[str, str], tmp_path: Path) -> None:
     source = file.read_text("utf-8")
     assert source.count(bug["sound"]) == 1, f"{bug['file']} no longer says {bug['sound']!r}: plant the bug anew"
     file.write_text(source.replace(bug["sound"], bug["broken"]), "utf-8")
-    done = run_noticers(tmp_path)
+    done = run_noticers(tmp_path, (bug["noticed_by"],))
     assert done.returncode == 1, f"nobody noticed: {done.stdout[-2000:]}{done.stderr[-1000:]}"
     assert "1 failed" in done.stdout, done.stdout[-2000:]

@@ -128,7 +128,7 @@ def test_what_is_computed_again_is_the_same_after_a_rotation(ring: KeyRing) -> N
     assert [key.key_id for key in ring.pairwise_keys] == ["hmac-pairwise-0001", "hmac-pairwise-0002"]
 
 
-@pytest.mark.parametrize("kind", ["kek", "log", "oauth", "hmac-pairwise"])
+@pytest.mark.parametrize("kind", ["kek", "log", "oauth", "attestation", "hmac-pairwise"])
 def test_each_kind_rotates_to_the_next_number(tmp_path: Path, kind: str) -> None:
     add_key(load_keyring(tmp_path / "k"), kind)
     assert sorted(path.name for path in (tmp_path / "k").glob(f"{kind}-*")) == [f"{kind}-0001.key", f"{kind}-0002.key"]

@@ -15,7 +15,7 @@ import pytest
 from hub.sandbox.own_bills import OWN_BILLS
 from hub.sandbox.registers import PLATFORMS
 
-PEOPLE = "8"
+PEOPLE = "5"
 # One point in each step that the worker does: before and after a page is committed, before and after a group of a
 # sealed window is committed, and between giving leaves their place in the log and signing.
 POINTS = [

@@ -83,11 +83,13 @@ def test_the_models_and_the_migrated_schema_agree(engine: Engine):
     from sqlmodel import SQLModel
 
     import consent.tables
+    import hub.api.tables
     import hub.clearing.tables
     import hub.ledger.tables
     import hub.log.tables
     import hub.records.tables
     import hub.sync.tables
+    import hub.uses.tables
 
     assert consent.tables.Person.__tablename__ == "person"
     assert hub.log.tables.LogLeaf.__tablename__ == "log_leaf"

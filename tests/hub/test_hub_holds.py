@@ -23,11 +23,11 @@ from hub.audit import audit, format_report
 from hub.audit.bodies import leaf_bodies
 from hub.audit.books import Books
 from hub.clearing.final import window_root
-from hub.clearing.reconcile import load_restated, load_statement
 from hub.clearing.reviews.holds import load_open_holds
 from hub.context import Hub
 from hub.db import reading
 from hub.pipeline import clear_dirty, take_delivery
+from hub.reconcile.deliveries import load_restated, load_statement
 
 DECISIONS = (
     "SELECT window_id, record_id, event_id, verdict, reason, counted_mg > 0 FROM decision ORDER BY window_id, record_id"

@@ -125,7 +125,8 @@ def filled(path: str) -> str:
     values = {
         "participant": "nobody", "rest:path": "x", "window": "1", "platform_id": "nobody", "level": "0", "number:path": "000",
         "grant_id": "g_nobodys", "receipt_id": "r_nobodys", "digest": "0" * 64, "client_id": "nobody", "event_id": "1",
-        "request_id": "q_nobodys", "name": "behaviours.csv", "version": "hub-2026.2",
+        "request_id": "q_nobodys", "name": "behaviours.csv", "version": "hub-2026.2", "attestation_id": "att_nobodys",
+        "list_id": "1",
     }  # fmt: skip
     for name, value in values.items():
         path = path.replace("{" + name + "}", value)
@@ -135,7 +136,7 @@ def filled(path: str) -> str:
 
 def test_every_address_answers_with_the_security_headers(hub: Hub):
     browser = visitor(hub)
-    kept = ("/static/", "/log/", "/standards", "/v1/standards/")
+    kept = ("/static/", "/log/", "/standards", "/v1/standards/", "/.well-known/jwt-vc-issuer")
     cases = [(filled(path), method) for path, method in addresses(browser.app)]
     assert len(cases) > 25
     cases += [("/no/such/page", "GET"), ("/in/x", "GET")]

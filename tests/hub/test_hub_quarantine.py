@@ -15,7 +15,6 @@ from hub.audit import audit
 from hub.audit.bodies import leaf_bodies
 from hub.audit.books import Books
 from hub.changes import log_consent_change
-from hub.clearing.reconcile import load_statement
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.errors import Conflict, NotFound
@@ -29,6 +28,7 @@ from hub.pipeline import (
     seal_window,
     take_delivery,
 )
+from hub.reconcile.deliveries import load_statement
 from hub.records.quarantine import RowState, list_open, summarise
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)

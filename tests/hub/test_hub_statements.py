@@ -61,7 +61,9 @@ def told(*lines: tuple[Any, Any]) -> dict[str, Any]:
 
 
 def test_a_platform_reads_its_own_side_and_nobody_else_s(caller: Caller, own: Machine):
-    assert own.get("/v1/statements/1").json() == OURS
+    ours = own.get("/v1/statements/1").json()
+    assert {name: ours[name] for name in OURS} == OURS
+    assert [(one["stream"], one["records"], one["claimed_mg"]) for one in ours["streams"]] == [("acts", 2, 1_000_000)]
     other = Machine(caller.hub, "other-city").get("/v1/statements/1")
     assert [line["delivery_id"] for line in other.json()["deliveries"]] == ["o1"]
     third = Machine(caller.hub, "kuaidian").get("/v1/statements/1")
@@ -164,7 +166,8 @@ def test_a_window_that_is_not_there_is_a_clear_answer(caller: Caller, own: Machi
 
 def test_an_open_window_is_compared_when_it_is_sealed(caller: Caller, own: Machine):
     assert problem(own.send_json("/v1/statements/2", told())) == (409, "conflict")
-    assert own.get("/v1/statements/2").json() == {"window": 2, "deliveries": []}
+    ours = own.get("/v1/statements/2").json()
+    assert (ours["window"], ours["deliveries"], ours["until"]) == (2, [], None)
 
 
 WRONG_BODIES: dict[str, bytes] = {

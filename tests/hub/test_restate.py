@@ -32,7 +32,6 @@ from hub.audit.bodies import leaf_bodies
 from hub.audit.books import Books
 from hub.changes import log_consent_change
 from hub.clearing.final import window_root
-from hub.clearing.reconcile import load_restated, load_statement
 from hub.clearing.store import load_positions
 from hub.context import Hub
 from hub.db import reading, writing
@@ -41,6 +40,7 @@ from hub.ledger.postings import ENTRY_SCHEMA, SIDE_SCHEMA
 from hub.ledger.store import append_entries
 from hub.participants import Platform
 from hub.pipeline import clear_dirty, clear_sealed, seal_window, take_delivery
+from hub.reconcile.deliveries import load_restated, load_statement
 from hub.records.restate import count_standing, preview, require_restatement
 from hub.records.restatement import Left
 from hub.rights.erase import erase_person
@@ -296,7 +296,14 @@ def test_who_is_erased_afterwards_leaves_nothing(hub: Hub) -> None:
 def use(hub: Hub, subject_id: int, mg: int) -> None:
     """Redeem grams of window 1, as an entry."""
     entry = {"kind": "redeem", "reason": "spent", "window_id": 2, "source_id": subject_id, "reverses": None}
-    base = {"kind": "redeem", "source_id": subject_id, "subject_id": subject_id, "platform": None, "window_id": 1}
+    base = {
+        "kind": "redeem",
+        "source_id": subject_id,
+        "subject_id": subject_id,
+        "platform": None,
+        "window_id": 1,
+        "rights": "both",
+    }
     sides = pl.DataFrame(
         [
             base | {"line": 0, "account_kind": "held", "vintage": 20261118, "mg": -mg},
@@ -318,7 +325,8 @@ def test_grams_that_were_used_are_treated_as_a_correction_treats_them(hub: Hub) 
     take_delivery(hub, platform, delivery("d2", act("2", "bj-2", ver=2, distance=1000)), now=NOW)
     close_window(hub)
     assert balances(hub, li.subject_id) == balances(hub, zhao.subject_id)
-    assert balances(hub, li.subject_id) == {"pending": 0, "held": 1000 - HALF, "redeemed": BIKE_2_KM_MG - 1000}
+    # What was used stays used, and the city owes it; what the act is worth now is held.
+    assert balances(hub, li.subject_id) == {"pending": 0, "held": HALF, "redeemed": BIKE_2_KM_MG - 1000}
     assert look_up(hub, "SELECT COALESCE(SUM(mg), 0) FROM posting") == [(0,)]
 
 

@@ -171,7 +171,8 @@ def test_a_failing_platform_loses_nothing_and_gives_nothing_twice(desk: Desk, ev
     with desk.platform(evil=evil, SLOW_MS="11000"):
         desk.link()
         told = desk.read()
-        assert len(told) > 1
+        # An answer that was cut on the way is asked for again at once; the others wait for their turn.
+        assert (len(told) > 1) is (evil != "truncated")
         assert told[-1] is None
         assert desk.stored() == desk.truth()
         assert (

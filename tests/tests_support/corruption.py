@@ -86,6 +86,8 @@ def corrupt(hub: Hub, *statements: str) -> dict[str, Any]:
                 wanted = {name: value for name, value in known.items() if f":{name}" in statement}
                 done = connection.execute(text(statement), {n: wanted[n] for n in text(statement).compile().params})
                 assert done.rowcount != 0, f"nothing was changed by: {statement}"
+        if not any(" balance " in statement for statement in statements):
+            _keep_balances_in_step(connection)
     engine.dispose()
     return known
 
@@ -97,6 +99,19 @@ def _disarm(connection: Connection, *, postgresql: bool) -> None:
     # A connection of SQLite's has foreign keys off unless it asks for them.
     for name in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all():
         connection.execute(text(f"DROP TRIGGER {name}"))
+
+
+def _keep_balances_in_step(connection: Connection) -> None:
+    """Whoever forges postings and knows the house forges the balances too."""
+    connection.execute(text("DELETE FROM balance"))
+    connection.execute(
+        text(
+            "INSERT INTO balance (account_id, window_id, vintage, rights, mg) SELECT p.account_id, p.window_id, p.vintage, "
+            "p.rights, SUM(p.mg) FROM posting p JOIN account a ON a.account_id = p.account_id WHERE a.kind IN "
+            "('held', 'reserved', 'issued', 'transferred', 'forfeited', 'buffer') "
+            "GROUP BY p.account_id, p.window_id, p.vintage, p.rights HAVING SUM(p.mg) >= 0"
+        )
+    )
 
 
 def _loosen(connection: Connection, table: str, *, postgresql: bool) -> None:

@@ -56,7 +56,7 @@ ERASURE = (
     ),
     corruption(
         "only_the_erased_forfeit", "an erased person holds grams again",
-        entry("reserve", 4, "1"), side(0, ":erased_forfeited", "-:mg_9"), side(1, ":erased_held", ":mg_9"),
+        entry("correct", 4, "1"), side(0, ":erased_forfeited", "-:mg_9"), side(1, ":erased_held", ":mg_9"),
     ),
     corruption(
         "only_the_erased_forfeit", "somebody's grams are forfeited who was not erased",

@@ -80,7 +80,7 @@ GRAMS = (
     ),
     corruption(
         "only_events_make_grams", "a hold gives one person's grams to another",
-        entry("hold", 1, "1"), side(0, ":wang_held", "-5"), side(1, ":li_held", "5"),
+        entry("hold", 1, "1"), side(0, ":li_held", "-5"), side(1, ":wang_held", "5"),
     ),
     corruption(
         "no_two_acts_at_once", "one ride is moved into another",
@@ -115,7 +115,7 @@ GRAMS = (
     ),
     corruption(
         "reversals_within_their_issue", "an issue is reversed once more",
-        entry("reverse", 3, ":record_3", ":issue_3"), side(0, ":wang_held", "-1"), side(1, ":activity", "1"),
+        entry("reverse", 3, ":record_3", ":issue_3"), side(0, ":li_held", "-1"), side(1, ":activity", "1"),
     ),
     corruption(
         "reversals_within_their_issue", "a reversal takes another person's grams",
@@ -129,5 +129,35 @@ GRAMS = (
         "reversed_events_have_reversals", "an event stops counting and keeps its grams",
         "INSERT INTO event_reversal (event_id, by_record_id, window_id, reason) "
         "VALUES (:record_2, :record_9, 3, 'forged')",
+    ),
+    corruption(
+        "kept_balances_are_posted", "a kept balance says more than was posted",
+        "UPDATE balance SET mg = mg + 1 WHERE account_id = :li_held",
+    ),
+    corruption(
+        "kept_balances_are_posted", "a kept balance is gone", "DELETE FROM balance WHERE account_id = :li_held"
+    ),
+    corruption(
+        "reservations_are_posted", "a reservation has no entries",
+        "INSERT INTO reservation (reservation_id, number, participant, client_id, grant_id, subject_id, use, rules, mg, "
+        "used_mg, state, created_at, expires_at) SELECT 'r_forged', 900, 'shop', 'c', 'g', :li, 'redeem', 'uses-2026.1', 5, "
+        "0, 'reserved', posted_at, posted_at FROM journal_entry WHERE entry_id = :issue_9",
+        "INSERT INTO reservation_line (number, line, window_id, vintage, rights, mg, used_mg) "
+        "VALUES (900, 0, 1, 20261118, 'both', 5, 0)",
+    ),
+    corruption(
+        "reservations_are_posted", "grams are reserved for nobody",
+        "INSERT INTO account (account_id, kind, subject_id) VALUES (9000, 'reserved', :li)",
+        entry("reserve", 3, "900"), side(0, ":li_held", "-5"), side(1, "9000", "5"),
+    ),
+    corruption(
+        "debts_are_posted", "a platform owes what nobody took back",
+        "INSERT INTO debt (entry_id, rights, subject_id, platform, window_id, vintage, mg, left_mg) "
+        "VALUES (:issue_9, 'both', :li, 'kuaidian', 1, 20261118, 5, 0)",
+    ),
+    corruption(
+        "debts_are_posted", "grams are taken from a platform that owes nothing",
+        "INSERT INTO account (account_id, kind, platform) VALUES (9000, 'owed', 'kuaidian')",
+        entry("settle", 3, "900"), side(0, "9000", "-5"), side(1, ":li_held", "5"),
     ),
 )  # fmt: skip

@@ -7,22 +7,31 @@ from typing import Any
 import polars as pl
 from tests_support.deliveries import BEIJING, KUAIDIAN, act, charge, delivery, join
 from tests_support.people import LinkedPerson, link_person
+from tests_support.settling import settle_charges
 
+from consent.details import Detail, dump_details
 from consent.grants import activate_grant, request_grant
 from consent.keyring import load_keyring
 from consent.people import add_person
-from consent.terms import HUB, Assurance, GrantTerms, Purpose, Sensitive
+from consent.terms import HUB, Assurance, Frequency, GrantTerms, Purpose, Sensitive
 from consent.withdraw import withdraw_grant
+from hub.attestations.content import Asked
+from hub.attestations.ending import Reason
+from hub.attestations.issue import issue_own
+from hub.attestations.store import revoke_attestation
 from hub.changes import log_consent_change
-from hub.clearing.reconcile import STATEMENT_SCHEMA
 from hub.context import Hub
 from hub.db import make_engine, writing
+from hub.ledger.store import load_balances
 from hub.log.sequencer import Sequencer
 from hub.log_signing import log_signer
 from hub.pipeline import clear_dirty, clear_sealed, finalise_window, seal_window, take_delivery
+from hub.reconcile.deliveries import STATEMENT_SCHEMA
 from hub.rights.erase import erase_person
 from hub.settings import Settings
 from hub.sync.statements import reconcile_window, record_statement
+from hub.uses.reservations import Wanted, commit, reserve
+from standards.uses import Use
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 BEGIN = NOW - timedelta(hours=30)
@@ -71,6 +80,32 @@ def bring_up(hub: Hub, name: str, *, guardian: str, now: datetime) -> None:
             log_consent_change(session, change, now, hub=hub)
 
 
+def let_shop_use(hub: Hub, subject_id: int, now: datetime, *, left: int) -> None:
+    """Let a shop use what somebody holds but for so many milligrams; it also reserves some of them and does nothing."""
+    detail = Detail(
+        actions=frozenset({"use"}), behaviours=frozenset(BEHAVIOURS), platforms=frozenset({"beijing-green-life", "kuaidian"}),
+        purpose="", since=now - timedelta(days=90), until=now + timedelta(days=90), frequency=Frequency.ALWAYS,
+    )  # fmt: skip
+    terms = GrantTerms(
+        recipient="c_shop", purposes=frozenset({Purpose.RESERVE}), behaviours=detail.behaviours,
+        platforms=detail.platforms, valid_from=detail.since, valid_until=detail.until, notice_version="test",
+        language="en", sensitive=frozenset(Sensitive), details=dump_details([detail]),
+    )  # fmt: skip
+    with writing(hub.engine) as session:
+        grant, asked = request_grant(session, subject_id=subject_id, terms=terms, now=now)
+        grant, given = activate_grant(session, grant_id=grant.grant_id, subject_id=subject_id, now=now)
+        for change in (asked, given):
+            log_consent_change(session, change, now, hub=hub)
+        held = load_balances(session, subject_id)["held"]
+        for mg in (held - left, left // 2):
+            wanted = Wanted(mg=mg, use=Use.REDEEM, timeout=timedelta(days=7))
+            made = reserve(
+                session, grant=grant, participant="beijing-green-life", client_id="c_shop", wanted=wanted, now=now
+            )
+            if mg != left // 2:
+                commit(session, made.reservation_id, client_id="c_shop", now=now)
+
+
 def close_window(hub: Hub, now: datetime, *, final: bool = True) -> None:
     sealed = seal_window(hub, now=now)
     assert clear_sealed(hub, now=now + timedelta(seconds=7)) == sealed.window_id
@@ -81,12 +116,20 @@ def close_window(hub: Hub, now: datetime, *, final: bool = True) -> None:
         finalise_window(hub, sealed.window_id, now=now + timedelta(minutes=3), waive_challenge=True)
 
 
+def attest(hub: Hub, people: dict[str, int], now: datetime) -> None:
+    """Have an attestation made for each of these people, and take back that of the one of whom it `ends`."""
+    asked = Asked(since=date(2026, 11, 18), until=date(2026, 11, 19), disclose=("final_mg",))
+    made = {name: issue_own(hub, subject_id, asked, now=now).row for name, subject_id in people.items()}
+    with writing(hub.engine) as session:
+        revoke_attestation(session, made["ends"], Reason.BY_PERSON, now)
+
+
 def live(hub: Hub) -> None:
     """Two final windows, one that is cleared, one open: with duplicates, corrections, refusals and withdrawals."""
     beijing, kuaidian = join(hub, BEIJING), join(hub, KUAIDIAN)
     both = {"beijing-green-life": "bj-1", "kuaidian": "kd-1"}
-    link_person(hub, NAMES[0], both, BEHAVIOURS, at(0))
-    link_person(hub, NAMES[1], {"beijing-green-life": "bj-2", "kuaidian": "kd-2"}, BEHAVIOURS, at(0))
+    li = link_person(hub, NAMES[0], both, BEHAVIOURS, at(0))
+    wang = link_person(hub, NAMES[1], {"beijing-green-life": "bj-2", "kuaidian": "kd-2"}, BEHAVIOURS, at(0))
     zhao = link_person(hub, NAMES[2], {"beijing-green-life": "bj-3"}, BEHAVIOURS, at(0))
     sun = link_person(hub, NAMES[4], {"beijing-green-life": "bj-4"}, BEHAVIOURS, at(0))
     with writing(hub.engine) as session:
@@ -105,6 +148,8 @@ def live(hub: Hub) -> None:
     take_delivery(hub, beijing, delivery("d0", *forgotten), now=at(0.65))
     clear_dirty(hub, now=at(0.7))
     close_window(hub, at(1))
+    settle_charges(hub, at(1.2))
+    let_shop_use(hub, wang.subject_id, at(1.5), left=1000)
     second = [
         ride("1", "bj-1", "18T08:12", ver=2, distance=1000),
         ride("3", "bj-2", "18T08:12", ver=2, status="CANCELLED"),
@@ -115,7 +160,7 @@ def live(hub: Hub) -> None:
     close_window(hub, at(2.5))
     withdraw(hub, zhao, at(3))
     take_delivery(hub, beijing, delivery("d4", ride("8", "bj-3", "18T20:00")), now=at(3.1))
-    link_person(hub, NAMES[3], {"beijing-green-life": "bj-3"}, BEHAVIOURS, at(4))
+    qian = link_person(hub, NAMES[3], {"beijing-green-life": "bj-3"}, BEHAVIOURS, at(4))
     third = [
         ride("9", "bj-1", "19T08:00"), ride("9d", "bj-1", "19T08:00", orderNo="ORD9"), ride("10", "bj-2", "19T09:00"),
         ride("11", "bj-3", "19T15:00"), ride("13", "bj-4", "19T09:00"),
@@ -126,6 +171,7 @@ def live(hub: Hub) -> None:
     withdraw(hub, sun, at(6.5))
     close_window(hub, at(7), final=False)
     Sequencer(hub.engine, log_signer(hub), hub.settings.keys_dir / "log-head").run_until_current(at(8))
+    attest(hub, {"stands": qian.subject_id, "ends": li.subject_id, "forgotten": wu.subject_id}, at(18))
     erase_person(hub, wu.subject_id, now=at(19))
     take_delivery(hub, beijing, delivery("d6", ride("12", "bj-1", "19T20:00")), now=at(20))
     clear_dirty(hub, now=at(20.5))

@@ -21,6 +21,7 @@ _INVALID = 0xFF
 class BaicOdometer(DropVoice):
     """The programme's side: the cars of everybody who takes part, frame after frame, and who declared which day."""
 
+    numbers_versions = False
     told_stream = "odometer"
     tampering = (b"LTEST", b"LTESU")
 

@@ -20,6 +20,7 @@ _OPENING_FEN = 1_000_000
 class CiticStatements(DropVoice):
     """The bank's side: statements that add up and are counted, also of an account on which nothing moved."""
 
+    numbers_versions = False
     told_stream = STREAM
     tampering = (b"<Cd>BOOK</Cd>", b"<Cd>INFO</Cd>")
 

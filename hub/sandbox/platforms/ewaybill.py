@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from urllib.parse import urlencode
 
 from standardwebhooks import Webhook
@@ -18,6 +19,9 @@ KUAIDI_KEY = "KdTownKey"
 
 class WeChatWaybills(SinglePost):
     """The mini-program's server: WeChat's proof in the address, Standard Webhooks over the message, and the sign-in."""
+
+    def version_of(self, row: Report) -> int:
+        return int(json.loads(row.lines[0])["order_status"])
 
     def message(self, row: Report) -> Message:
         (order,) = row.lines

@@ -28,6 +28,8 @@ _HOUR = timedelta(hours=1)
 class HelloBike(ByTimeVoice):
     """The operator's side of `GET /trips`."""
 
+    names_people = False
+
     def __init__(self, front: Front, stream: str = "") -> None:
         super().__init__(front, stream)
         self._hours: dict[datetime, list[Report]] = defaultdict(list)

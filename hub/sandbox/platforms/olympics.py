@@ -18,6 +18,7 @@ _SINCE = datetime.combine(FIRST_DAY, time(), BEIJING_TIME)
 class WinterOlympics(DropVoice):
     """The programme's side: JSON lines, sequence 1, when the last part is over."""
 
+    numbers_versions = False
     told_stream = "acts"
     file_name = "acts.jsonl"
     tampering = (b'"credits":1', b'"credits":9')

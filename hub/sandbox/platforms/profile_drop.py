@@ -46,6 +46,7 @@ class DropVoice(Voice):
     `told_stream` is the stream in manifests; `tampering` is what somebody changes in a drop, and into what.
     """
 
+    numbers_versions = True
     told_stream = ""
     file_name = "table.csv"
     encoding = "utf-8"

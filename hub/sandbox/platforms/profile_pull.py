@@ -24,6 +24,8 @@ Standing = tuple[str, str, int]
 class PullVoice(Voice):
     """Lists the rows of one account. Rows of a part show once the part is delivered."""
 
+    numbers_versions = True
+
     def __init__(self, front: Front, stream: str = "") -> None:
         super().__init__(front, stream)
         self.delivered_part = 0

@@ -21,6 +21,7 @@ SECRET = "webhook_secret"
 class PushVoice(Voice):
     """Pushes the rows of a part, some at a time. `tampering` is what somebody changes on the way, and into what."""
 
+    numbers_versions = True
     tampering = (":1", ":7")
     frame = ('{"records":[', "]}")  # what stands around the rows
 

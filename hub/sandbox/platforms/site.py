@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Query, Response
 
 from hub.clock import Clock
 from hub.sandbox.platforms.auth_server import AuthServer, Client
+from hub.sandbox.platforms.book import DeliveryBook
 from hub.sandbox.platforms.faults import FaultDoor, Faults
 from hub.sandbox.reports import Report, Reports
 
@@ -33,6 +35,13 @@ class Site:
         """Return what the platform (or one feed of it) has to tell in a part."""
         return self.reports.told_by(self.platform, part, stream)
 
+    def is_shared(self, row: Report) -> bool:
+        """Say whether a row is of an account whose person lets the hub have it, as the platform's own sign-in knows."""
+        person = self.reports.town.people[row.person - 1]
+        ended = person.revokes is not None and person.revokes.platform == self.platform
+        over = ended and person.revokes is not None and row.part > person.revokes.after_part
+        return row.trouble is None and self.platform in person.links and not over
+
     def sign_in(self, username: str, password: str) -> str | None:
         """Return the account of a person who gives the right name and password here."""
         person = self.reports.town.person_named(username)
@@ -53,46 +62,6 @@ class Site:
             sign_in=self.sign_in,
             clock=self.clock,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """One delivery as the platform has noted it."""
-
-    delivery_id: str
-    part: int
-    rows: int
-    claimed_mg: int
-    stream: str
-
-    def line(self) -> dict[str, Any]:
-        """Return the statement's line; the first feed's need not say whose they are."""
-        told = {"delivery_id": self.delivery_id, "rows": self.rows, "claimed_mg": self.claimed_mg}
-        return told | ({"stream": self.stream} if self.stream else {})
-
-
-class DeliveryBook:
-    """What the platform believes that it has delivered: only what the hub has taken or has been answered."""
-
-    def __init__(self, stream: str = "", sent: dict[str, Sent] | None = None) -> None:
-        self._stream = stream
-        self._sent = {} if sent is None else sent
-
-    def of_feed(self, stream: str) -> "DeliveryBook":
-        """Return the same book, in which what is noted is of one feed."""
-        return DeliveryBook(stream, self._sent)
-
-    def note(self, delivery_id: str, part: int, rows: tuple[Report, ...]) -> None:
-        """Note a delivery; the same id again is the same delivery."""
-        claimed_mg = sum(row.claimed_mg for row in rows)
-        self._sent[delivery_id] = Sent(
-            delivery_id=delivery_id, part=part, rows=len(rows), claimed_mg=claimed_mg, stream=self._stream
-        )
-
-    def statement(self, part: int | None = None) -> dict[str, Any]:
-        """Return the platform's own statement, for one part or for all so far."""
-        sent = [one for one in self._sent.values() if part is None or one.part == part]
-        return {"deliveries": [one.line() for one in sent]}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,33 +90,54 @@ class Front:
     """
 
     def __init__(self, site: Site, faults: Faults | None = None, *, signs_in: bool = True) -> None:
-        self.site, self.faults, self.book = site, faults or Faults(), DeliveryBook()
+        self.site, self.faults = site, faults or Faults()
+        self.book = DeliveryBook(clock=site.clock, is_shared=site.is_shared)
         self.auth = site.auth_server() if signs_in else None
         self.doors = {"/oauth/token", "/oauth/userinfo"}
         self.app = FastAPI(title=f"{site.title} (simulated)", openapi_url=None, docs_url=None, redoc_url=None)
         if self.auth is not None:
             self.app.include_router(self.auth.router())
-        self.app.add_api_route("/statement", self._statement, methods=["GET"])
+        self.app.add_api_route("/statement", self._statement, methods=["GET"], response_model=None)
         self.app.add_middleware(FaultDoor, faults=self.faults, doors=self.doors)
 
     def account_of(self, authorization: str | None) -> str | None:
         """Return the account that a bearer token of this platform speaks for; None if it is no good."""
         return self.auth.account_of(authorization) if self.auth is not None else None
 
-    def _statement(self, part: int | None = None) -> dict[str, Any]:
-        return {"platform": self.site.platform, **self.book.statement(part)}
+    def _statement(
+        self,
+        part: int | None = None,
+        since: Annotated[datetime | None, Query(alias="from")] = None,
+        until: datetime | None = None,
+        stream: str = "",
+        lines: bool = False,
+    ) -> dict[str, Any] | Response:
+        if since is None or until is None:
+            return {"platform": self.site.platform, **self.book.statement(part)}
+        if lines:
+            return Response(self.book.lines_text(stream, since, until), media_type="application/x-ndjson")
+        told = self.book.statement(part) | {"streams": self.book.streams(since, until)}
+        return {"platform": self.site.platform, **told}
 
 
 class Voice(ABC):
     """One feed of a platform: it serves routes on the front's server, or speaks to the hub, or both.
 
-    `stream` is the feed's name in reports; a platform with one feed has the empty one.
+    `stream` is the feed's name in reports; a platform with one feed has the empty one. `names_people` says whether its rows
+    are somebody's; `numbers_versions` whether each carries the number of its edition.
     """
+
+    names_people = True
+    numbers_versions = False
 
     def __init__(self, front: Front, stream: str = "") -> None:
         self.front, self.stream = front, stream
         self.site, self.faults, self.app = front.site, front.faults, front.app
-        self.book = front.book.of_feed(stream)
+        self.book = front.book.of_feed(stream, self.version_of if self.names_people else None)
+
+    def version_of(self, row: Report) -> int | None:
+        """Return the version number that a row carries, 0 where the format has none; None: it is in no statement."""
+        return row.version if self.numbers_versions else 0
 
     def rows(self, part: int) -> tuple[Report, ...]:
         """Return what this feed has to tell in a part."""

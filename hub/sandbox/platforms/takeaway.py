@@ -19,6 +19,9 @@ _FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
 class Takeaway(SinglePost):
     """The platform's side of the order push, and its sign-in."""
 
+    def version_of(self, row: Report) -> int:
+        return int(json.loads(row.body)["utime"])
+
     def message(self, row: Report) -> Message:
         key = self.site.secrets["sign_key"]
         if self.faults.take(Fault.WRONG_SIGNATURE):

@@ -11,6 +11,7 @@ MERCHANT = "ZHENHAI-0001"
 class RecyclingMachines(PushVoice):
     """`recycleRecordSave` inside the hub's signature, and the sign-in."""
 
+    numbers_versions = False
     tampering = ('"violationStatus":0', '"violationStatus":1')
     frame = ("[", "]")
 

@@ -1,0 +1,92 @@
+"""Whoever comes at one time: a gram goes to one of them, and no balance falls below zero."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from tests_support.people import LinkedPerson
+from tests_support.using import NOW, Shop, rows, sums
+
+from consent.grants import Grant, require_grant
+from hub.audit import audit
+from hub.context import Hub
+from hub.db import writing
+from hub.errors import Conflict
+from hub.uses.reservations import TooFew, Wanted, commit, expire_due, reserve, void
+from standards.uses import Use
+
+WRITERS = 64
+
+
+@pytest.fixture
+def given(hub: Hub, li: LinkedPerson, shop: Shop, token: str) -> Grant:
+    """Li's consent to the shop."""
+    ((grant_id,),) = rows(hub, f"SELECT DISTINCT grant_id FROM grant_version WHERE recipient = '{shop.client_id}'")
+    with writing(hub.engine) as session:
+        return require_grant(session, grant_id=grant_id, subject_id=li.subject_id)
+
+
+def together(count: int, act: Any) -> list[Any]:
+    """Run an act in so many threads that begin at one time; returns results and conflicts."""
+    barrier = Barrier(count)
+
+    def one(number: int) -> Any:
+        barrier.wait()
+        try:
+            return act(number)
+        except Conflict as refused:
+            return refused
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def make(hub: Hub, given: Grant, shop: Shop, number: int, mg: int) -> str:
+    with writing(hub.engine) as session:
+        return reserve(
+            session, grant=given, participant=f"shop-{number}", client_id=shop.client_id,
+            wanted=Wanted(mg=mg, use=Use.REDEEM), now=NOW,
+        ).reservation_id  # fmt: skip
+
+
+def test_64_writers_never_spend_more_than_one_balance(hub: Hub, li: LinkedPerson, shop: Shop, given: Grant) -> None:
+    whole = sums(hub, li.subject_id)["held"]
+    each = whole // 20
+    done = together(WRITERS, lambda number: make(hub, given, shop, number, each))
+    made = [one for one in done if isinstance(one, str)]
+    assert len(made) == whole // each
+    assert all(isinstance(one, TooFew) for one in done if not isinstance(one, str))
+    left = sums(hub, li.subject_id)
+    assert (left.get("held", 0), left["reserved"]) == (whole - len(made) * each, len(made) * each)
+    assert audit(hub).holds
+
+
+def test_of_a_commit_a_void_and_a_time_out_at_once_one_comes_true(
+    hub: Hub, li: LinkedPerson, shop: Shop, given: Grant
+) -> None:
+    whole = sums(hub, li.subject_id)["held"]
+    reservation = make(hub, given, shop, 0, whole)
+
+    def close(number: int) -> str:
+        with writing(hub.engine) as session:
+            if number % 3 == 0:
+                return str(commit(session, reservation, client_id=shop.client_id, now=NOW).state)
+            if number % 3 == 1:
+                return str(void(session, reservation, client_id=shop.client_id, now=NOW).state)
+            return str(expire_due(session, now=NOW.replace(year=2027)))
+
+    done = together(12, close)
+    closed = [one for one in done if one in ("committed", "voided", "1")]
+    assert len(closed) == 1
+    ((state, used),) = rows(hub, "SELECT state, used_mg FROM reservation")
+    assert used == (whole if state == "committed" else 0)
+    assert audit(hub).holds
+
+
+def test_the_same_key_sent_many_times_at_once_is_one_write(hub: Hub, li: LinkedPerson, shop: Shop, token: str) -> None:
+    shop.get("/v1/reservations/r_none", token)  # so that the nonce is fresh
+    answers = together(8, lambda _number: shop.reserve(token, 100, key="same"))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["reservation_id"] for answer in answers}) == 1
+    assert sums(hub, li.subject_id)["reserved"] == 100
