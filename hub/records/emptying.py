@@ -2,16 +2,23 @@
 
 What totals and final windows rest on stays: which record, which window, how much. What could tell whose it was goes: the
 sealed payload, the name that the platform's own id leads to, the digest that who knows the content can compute, the
-tokens of orders and payments, the place, and the time of day. ADR 0014.
+tokens of orders and payments, the place, and the time of day. ADR 0014. Of the place there stays what the amount says anyway:
+the province or city whose own figure it was computed with, so that it can be computed again.
 """
 
 import secrets
 
+import polars as pl
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from consent.keyring import KeyPurpose, KeyRing
+from hub.db import load_frame
 from hub.records.naming import spent_token
+from standards.datafile import DataError
+from standards.methodology import load_methodology
+from standards.quantify import quantify
+from standards.schema import RECORD_SCHEMA
 
 # Midnight in Asia/Shanghai of the day of a time in microseconds, in SQL that both databases compute alike.
 _DAY = "start_us - (start_us + 28800000000) % 86400000000"
@@ -26,6 +33,7 @@ def empty_records(session: Session, ring: KeyRing, subject_id: int) -> int:
     _spend(session, ring.hmac_key(KeyPurpose.SPENT), subject_id)
     _forget_breaks(session, subject_id)
     count = _empty_sources(session, subject_id)
+    places = _places_of_amounts(session, subject_id)
     session.execute(
         text(
             f"UPDATE reduction_record SET start_us = {_DAY}, end_us = {_DAY}, event_key = NULL, payment_key = NULL, "
@@ -33,11 +41,45 @@ def empty_records(session: Session, ring: KeyRing, subject_id: int) -> int:
         ),
         {"s": subject_id},
     )
+    if places:
+        session.execute(text("UPDATE reduction_record SET region = :region WHERE record_id = :record_id"), places)
     session.execute(text("UPDATE hold_review SET why = '' WHERE subject_id = :s"), {"s": subject_id})
     session.execute(
         text(f"UPDATE event SET start_us = {_DAY}, end_us = {_DAY} WHERE subject_id = :s"), {"s": subject_id}
     )
     return count
+
+
+def _places_of_amounts(session: Session, subject_id: int) -> list[dict[str, int]]:
+    """Return record_id and the coarsest region that gives the amount and figure that are stored, where one is needed."""
+    sql = (
+        "SELECT record_id, methodology, role, start_us, region, behaviour, precision, quantity_micro, unit, reference_mg, "
+        "factor_id FROM reduction_record WHERE subject_id = :s AND region IS NOT NULL AND factor_id IS NOT NULL"
+    )
+    stored = {
+        "record_id": pl.Int64(), "methodology": pl.String(), "role": pl.String(), "start_us": pl.Int64(),
+        "region": pl.Int32(), "behaviour": pl.String(), "precision": pl.String(), "quantity_micro": pl.Int64(),
+        "unit": pl.String(), "reference_mg": pl.Int64(), "factor_id": pl.String(),
+    }  # fmt: skip
+    found: list[dict[str, int]] = []
+    for (version,), rows in load_frame(session, sql, stored, s=subject_id).group_by("methodology"):
+        try:
+            methodology = load_methodology(str(version))
+        except DataError:
+            continue  # nobody can compute it again, with or without a place
+        at = pl.from_epoch("start_us", time_unit="us").dt.replace_time_zone("UTC")
+        absent = [pl.lit(None, kind).alias(name) for name, kind in RECORD_SCHEMA.items() if name not in stored]
+        for cut in (None, 10_000, 100):
+            place = pl.lit(None, pl.Int32) if cut is None else pl.col("region") // cut * cut
+            told = rows.with_columns(*(one for one in absent if one.meta.output_name() != "start_at"), start_at=at)
+            anew = quantify(told.with_columns(region=place), methodology)
+            same = anew["reference_mg"].eq_missing(rows["reference_mg"])
+            same &= anew["factor_id"].eq_missing(rows["factor_id"])
+            if cut is not None:
+                kept = rows.filter(same).select("record_id", region=place.cast(pl.Int64))
+                found += kept.to_dicts()
+            rows = rows.filter(~same)
+    return found
 
 
 def _spend(session: Session, key: bytes, subject_id: int) -> None:

@@ -35,8 +35,8 @@ HOLDINGS = (
     Holding(table="source_record", what="what platforms reported about you", fate=Fate.EMPTIED,
             why="the content is destroyed; the empty row keeps the count of what was received true"),
     Holding(table="reduction_record", what="your acts in the common form", fate=Fate.EMPTIED,
-            why="times are cut down to the day, places and order numbers are destroyed; behaviour and amount stay, "
-            "because totals were published from them"),
+            why="times are cut down to the day, order numbers are destroyed, and places but for a province or city whose own "
+            "figure an amount rests on; behaviour and amount stay, because totals were published from them"),
     Holding(table="event", what="your acts as they were counted", fate=Fate.EMPTIED,
             why="times are cut down to the day; the amount stays, because the ledger rests on it"),
     Holding(table="decision", what="why a report counted or did not", fate=Fate.KEPT,

@@ -29,8 +29,9 @@ from consent.keyring import load_keyring
 from hub.app import create_app
 from hub.audit import audit, format_report
 from hub.context import Hub
-from hub.db import make_engine
+from hub.db import make_engine, reading
 from hub.errors import NotFound
+from hub.participants import open_platform
 from hub.pipeline import clear_dirty, take_delivery
 from hub.records.races import DATABASE_ERRORS, lost_a_race
 from hub.rights.archive import ArchiveInvalid, format_csv, verify_archive
@@ -253,6 +254,20 @@ def test_the_command_line_erases_only_when_told_that_it_is_meant(hub: Hub, li: L
     done = run(hub, "people", "erase", "li", "--yes", "--json")
     assert json.loads(done.stdout) == {"records": 2, "links": 1, "forfeited_mg": 0, "tokens_not_returned": 0}
     assert run(hub, "people", "erase", "li", "--yes").returncode == 1
+
+
+def test_amounts_by_a_city_s_own_figure_compute_again_after_an_erasure(hub: Hub, li: LinkedPerson) -> None:
+    with reading(hub.engine) as session:
+        beijing = open_platform(session, hub.ring, "beijing-green-life")
+    told = [act("77", scene="BUS", cityCode="110105"), act("78", scene="METRO", cityCode="310104")]
+    take_delivery(hub, beijing, delivery("d7", *told), now=NOW)
+    figures = look_up(hub, "SELECT record_id, reference_mg, factor_id FROM reduction_record ORDER BY record_id")
+    erase_person(hub, li.subject_id, now=NOW + timedelta(seconds=1))
+    assert look_up(hub, "SELECT record_id, reference_mg, factor_id FROM reduction_record ORDER BY record_id") == figures
+    # A place stays as coarse as the figure that the amount names, and only where it names one.
+    places = "SELECT DISTINCT region FROM reduction_record WHERE region IS NOT NULL AND subject_id = "
+    assert {region % 100 for (region,) in look_up(hub, f"{places}{li.subject_id}")} <= {0}
+    assert audit(hub).holds, format_report(audit(hub))
 
 
 @pytest.mark.parametrize("point", ["erase.before_destroying:1", "erase.before_commit:1"])
