@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.clearing import simulate as simulating
 from hub.clearing.engines.local import clear_files
 from hub.clearing.errors import ClearingInputError
+from hub.clearing.simulate import of_files as simulating
 from hub.clearing.simulate.moved import LARGEST_SCHEMA, MOVED_SCHEMA, Moved, add_up, compare, percent
 from hub.clearing.simulate.of_files import Side, Simulation, describe, simulate_change
 from hub.commands.simulating import simulate

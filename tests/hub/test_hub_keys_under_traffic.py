@@ -129,6 +129,7 @@ def test_a_key_changes_under_traffic_without_one_failure(
             KeyKind.KEY_ENCRYPTION: lambda: rotate_key_encryption(hub, settle=settle),
             KeyKind.SIGNING: lambda: rotate_signing(hub, at_once=True),
             KeyKind.LOG: lambda: rotate_log(hub),
+            KeyKind.ATTESTATION: lambda: rotate_signing(hub, at_once=True, kind=KeyKind.ATTESTATION),
             KeyKind.PAIRWISE: lambda: rotate_pairwise(hub, settle=settle),
         }
         traffic.wait_for_turns(2)
