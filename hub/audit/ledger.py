@@ -98,8 +98,8 @@ def used_within_held(books: Books) -> Finding:
     sides = (
         "SELECT MIN(a.account_id) AS account, p.window_id, p.vintage, "
         f"SUM(CASE WHEN a.kind IN ({used}) THEN p.mg ELSE 0 END) AS used, "
-        # What was taken back after it was used was held all the same: the platform owes it, and the use stands.
-        "SUM(CASE WHEN a.kind = 'held' AND e.kind = 'hold' THEN p.mg ELSE 0 END) AS held "
+        # What is taken back comes out of held only as far as it is free; of what was used, the platform owes it.
+        "SUM(CASE WHEN a.kind = 'held' AND e.kind IN ('hold', 'reverse', 'settle') THEN p.mg ELSE 0 END) AS held "
         "FROM posting p JOIN account a ON a.account_id = p.account_id "
         "JOIN journal_entry e ON e.entry_id = p.entry_id "
         "WHERE a.subject_id IS NOT NULL AND p.rights IN ('both', '{right}') "

@@ -82,9 +82,10 @@ def reserve(
     window_id = join_open_window(session)
     # As it stands now, in the transaction that takes: a withdrawal since the token was looked at counts.
     grant = require_grant(session, grant_id=grant.grant_id, subject_id=grant.subject_id)
+    # Balances first: who waited here must see what the one before has left of the consent, too.
+    held = load_lots(session, grant.subject_id, "held", hold=True)
     allowed = _allowed(session, grant, client_id, now)
     rights = rules.rights_of(wanted.use)
-    held = load_lots(session, grant.subject_id, "held", hold=True)
     _require_few_open(session, grant.subject_id, participant, rules)
     taken = lots_of.take(lots_of.of_rights(lots_of.cut_to(held, allowed), rights), wanted.mg)
     if int(taken["mg"].sum()) < wanted.mg:

@@ -5,14 +5,16 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from tests_support.people import LinkedPerson
-from tests_support.using import NOW, Shop, rows, sums
+from tests_support.deliveries import BEIJING, act, delivery, join
+from tests_support.people import LinkedPerson, link_person
+from tests_support.using import CITY, DAYS, NOW, Shop, close_window, ride, rows, sums
 
 from consent.grants import Grant, require_grant
 from hub.audit import audit
 from hub.context import Hub
 from hub.db import writing
 from hub.errors import Conflict
+from hub.pipeline import take_delivery
 from hub.uses.reservations import TooFew, Wanted, commit, expire_due, reserve, void
 from standards.uses import Use
 
@@ -90,3 +92,21 @@ def test_the_same_key_sent_many_times_at_once_is_one_write(hub: Hub, li: LinkedP
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["reservation_id"] for answer in answers}) == 1
     assert sums(hub, li.subject_id)["reserved"] == 100
+
+
+def test_who_asks_many_times_at_once_uses_no_more_than_the_consent_names(hub: Hub) -> None:
+    city = join(hub, BEIJING)
+    li = link_person(hub, "li", {CITY: "bj-1"}, set(BEIJING["behaviours"]), NOW)
+    at = {"beginTime": f"{DAYS[0]}T18:12:03+08:00", "endTime": f"{DAYS[0]}T18:40:03+08:00"}
+    take_delivery(hub, city, delivery("d1", ride("1"), act("2", scene="METRO", **at)), now=NOW)
+    close_window(hub)
+    ((mg,),) = rows(hub, "SELECT mg FROM event WHERE behaviour = 'MOB-METRO'")
+    shop = Shop.opened(hub)
+    shop.allowed(li.subject_id, behaviours=["MOB-METRO"])
+    ((grant_id,),) = rows(hub, f"SELECT DISTINCT grant_id FROM grant_version WHERE recipient = '{shop.client_id}'")
+    with writing(hub.engine) as session:
+        given = require_grant(session, grant_id=grant_id, subject_id=li.subject_id)
+    done = together(8, lambda number: make(hub, given, shop, number, mg))
+    # The ride of the same day is held too, and the consent does not name it.
+    assert sums(hub, li.subject_id)["held"] > mg
+    assert [isinstance(one, str) for one in done].count(True) == 1
