@@ -26,7 +26,7 @@ from hub.sandbox.platforms.spec import Feed, Spec
 from hub.warm_up import warm_up
 
 TIME_LIMIT_S = 60.0
-_ENDS_WITHIN_S = 10.0
+_ENDS_WITHIN_S, _THROWN_AGAIN_S = 10.0, 0.2
 _BUILT = ("CON-00", "It is built from the participant document and describes itself")
 
 Tell = Callable[[Result], None]
@@ -137,10 +137,14 @@ class _EndedError(BaseException):
 
 
 def _end(thread: threading.Thread) -> None:
-    """Throw an error into a thread: left alone it would go on asking, in the middle of the cases that follow."""
-    if thread.ident is not None:
+    """Throw an error into a thread: left alone it would go on asking, in the middle of the cases that follow.
+
+    Again until it ends: what is thrown while a finaliser runs is lost with a word on standard error.
+    """
+    until = time.monotonic() + _ENDS_WITHIN_S
+    while thread.is_alive() and thread.ident is not None and time.monotonic() < until:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_EndedError))
-        thread.join(_ENDS_WITHIN_S)
+        thread.join(_THROWN_AGAIN_S)
 
 
 def _judge(error: BaseException) -> tuple[Verdict, str]:

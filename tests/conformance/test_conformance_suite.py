@@ -99,6 +99,25 @@ def test_a_case_that_does_not_end_fails_and_is_ended() -> None:
     assert ended.wait(5)
 
 
+def test_an_end_that_was_lost_once_comes_again() -> None:
+    """An error that is thrown while a finaliser runs goes to nobody: the thread would ask on, in the cases that follow."""
+    ended = threading.Event()
+
+    def run(subject: list[str]) -> None:
+        try:
+            try:
+                while True:
+                    threading.Event().wait(0.01)
+            except BaseException:  # what a finaliser does with whatever is raised in it
+                while True:
+                    threading.Event().wait(0.01)
+        finally:
+            ended.set()
+
+    assert outcome(run, limit_s=0.1)[0] is Verdict.FAILED
+    assert ended.is_set()
+
+
 def test_what_was_logged_can_fail_a_case_that_passed() -> None:
     def leak(subject: list[str], lines: list[str]) -> str:
         return "It stands in the log." if any("secret-7" in line for line in lines) else ""
