@@ -23,8 +23,8 @@ from sqlmodel import col
 from consent.http import AnswerInvalid, origin_of
 from consent.tables import OAuthClient
 
-PERSON_SCOPES = ("account:read", "grams:use")  # only with a person's grant, never by client_credentials
-CLIENT_SCOPES = ("records:write", "regulator", "grant_management_query", "grant_management_revoke")
+PERSON_SCOPES = ("account:read", "grams:use", "grams:pool")  # only with a person's grant, never by client_credentials
+CLIENT_SCOPES = ("records:write", "blocks:write", "regulator", "grant_management_query", "grant_management_revoke")
 SCOPES = PERSON_SCOPES + CLIENT_SCOPES
 GRANT_TYPES = ("authorization_code", "client_credentials", "refresh_token")
 ALGORITHM_OF_KEY = {"EC": ("ES256",), "RSA": ("PS256",), "OKP": ("EdDSA", "Ed25519")}

@@ -1,6 +1,6 @@
 """`tanlian_account`: what an OAuth client asks a person for, in the words of RFC 9396. Pure.
 
-    {"type": "tanlian_account", "actions": ["read"|"contribute"|"use"], "behaviours": [codes], "platforms": [ids],
+    {"type": "tanlian_account", "actions": ["read"|"contribute"|"use"|"pool"], "behaviours": [codes], "platforms": [ids],
      "purpose": text, "from": date, "until": date, "frequency": "once"|"daily"|"weekly"|"monthly"|"always"}
 
 Everything but the type may be left out; what is left out is filled in with explicit words before the person sees it, so
@@ -27,8 +27,9 @@ PURPOSES = {
     "read": frozenset({Purpose.DISCLOSE}),
     "contribute": frozenset({Purpose.COLLECT, Purpose.CLEAR, Purpose.CREDIT}),
     "use": frozenset({Purpose.RESERVE}),
+    "pool": frozenset({Purpose.POOL}),
 }
-SCOPES = {"account:read": "read", "records:write": "contribute", "grams:use": "use"}
+SCOPES = {"account:read": "read", "records:write": "contribute", "grams:use": "use", "grams:pool": "pool"}
 SCOPE_OF = {action: scope for scope, action in SCOPES.items()}
 
 

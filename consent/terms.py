@@ -22,6 +22,7 @@ class Purpose(StrEnum):
     CREDIT = "credit"
     DISCLOSE = "disclose"
     RESERVE = "reserve"
+    POOL = "pool"
 
 
 class Sensitive(StrEnum):
