@@ -57,7 +57,8 @@ def load_account(session: Session, subject_id: int, *, limit: int = 50, shared_f
     order = "e.records DESC, e.start_us DESC" if shared_first else "e.start_us DESC"
     rows = session.execute(
         text(
-            "SELECT e.event_id, e.start_us, e.behaviour, e.mg, e.provisional FROM event e "
+            "SELECT e.event_id, e.start_us, e.behaviour, e.mg - COALESCE(j.taken_mg, 0), e.provisional FROM event e "
+            "LEFT JOIN event_adjusted j ON j.event_id = e.event_id "
             "LEFT JOIN event_reversal v ON v.event_id = e.event_id WHERE e.subject_id = :s AND v.event_id IS NULL "
             f"ORDER BY {order}, e.event_id LIMIT :n"
         ),

@@ -14,10 +14,13 @@ from hub.clearing.explain.explanation import Explanation
 from hub.clearing.explain.sentences import grams, word
 from hub.context import Hub
 from hub.db import reading
+from hub.disputes.rules import TEXT_CHARACTERS
+from hub.disputes.showing import find_open_dispute
 from hub.errors import NotFound
 from hub.explain import Explained, explain_event
 from hub.portal.asking import preferred_language
 from hub.portal.browser import Visit, page
+from hub.portal.disputes import OF_ACT
 from hub.portal.forms import person_of
 from hub.portal.timeline import timeline_svg
 
@@ -29,16 +32,22 @@ WORDS = {
         "others": "What was decided about each report", "back": "My account", "other": "中文", "counts": "Counts",
         "time": "Time apart", "quantity": "Amounts", "duration": "Lengths of time", "behaviour": "Kinds of act",
         "keys": "Numbers that differ", "sum": "Sum", "enough": "enough from", "missing": "There is no such act",
-        "missing_text": "Nothing of yours has this number.",
+        "missing_text": "Nothing of yours has this number.", "dispute": "Open a dispute",
+        "disputed": "A dispute about this act is open", "not_yet": "Once it is cleared you can open a dispute here.",
     },
     ZH: {
         "why": "为什么", "who": "谁报告了它", "right": "觉得不对？", "figures": "比对的数字", "others": "每条报告的处理结果",
         "back": "我的账户", "other": "English", "counts": "计入", "time": "时间差", "quantity": "数量", "duration": "时长",
         "behaviour": "行为种类", "keys": "不一致的编号", "sum": "合计", "enough": "达到即认定",
-        "missing": "没有这一行为", "missing_text": "您的账户中没有这个编号的行为。",
+        "missing": "没有这一行为", "missing_text": "您的账户中没有这个编号的行为。", "dispute": "提出争议",
+        "disputed": "关于此行为的争议正在处理", "not_yet": "清算完成后可在此提出争议。",
     },
 }  # fmt: skip
 _POINTS = ("time", "quantity", "duration", "behaviour", "key")
+_SETTLED = (
+    "SELECT e.event_id FROM event e LEFT JOIN event_reversal v ON v.event_id = e.event_id "
+    "WHERE e.event_id = :e AND NOT e.provisional AND v.event_id IS NULL"
+)
 EventId = Annotated[int, Path(ge=1, lt=2**63)]
 
 
@@ -81,6 +90,8 @@ def _act(hub: Hub, current: Visit, subject_id: int, event_id: int, language: str
                     explained |= explain_event(session, record_id, reports)
                 except NotFound:  # cleared anew between the two looks: the page shows what stands
                     continue
+        dispute = find_open_dispute(session, event_id)
+        settled = session.execute(text(_SETTLED), {"e": event_id}).scalar_one_or_none()
     main = explained[event_id]
     title = word("act", str(main.told.report.behaviour), language)
     return page(
@@ -95,6 +106,12 @@ def _act(hub: Hub, current: Visit, subject_id: int, event_id: int, language: str
         sentence=main.sentence(language),
         notes=main.notes(language),
         contest=main.contest(language),
+        event_id=event_id,
+        dispute=None if dispute is None else dispute.dispute_id,
+        may_dispute=settled is not None,
+        choices=OF_ACT,
+        most=TEXT_CHARACTERS,
+        sent={"what": "", "claimed_g": "", "text": ""},
         picture=timeline_svg(main.told, language, main.names),
         reports=[_told(one, language) for record_id, one in explained.items() if record_id != event_id],
     )

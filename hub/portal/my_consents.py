@@ -30,6 +30,7 @@ PURPOSES = {
     Purpose.CREDIT: "credit grams to the account",
     Purpose.DISCLOSE: "read the account",
     Purpose.RESERVE: "use grams",
+    Purpose.POOL: "pool grams into tonnes for a market",
 }
 STATES = {
     GrantState.REQUESTED: "asked",

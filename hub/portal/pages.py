@@ -6,6 +6,7 @@ from fastapi.responses import FileResponse
 from consent.guardians import load_wards
 from hub.context import Hub
 from hub.db import reading
+from hub.disputes.showing import load_disputes_of
 from hub.portal.account import load_account
 from hub.portal.browser import HERE, go, page, visit
 from hub.portal.my_consents import count_ending
@@ -35,9 +36,11 @@ def pages_router(hub: Hub) -> APIRouter:
         with reading(hub.engine) as session:
             account = load_account(session, current.subject_id)
             ending = count_ending(session, current.subject_id, now=hub.clock())
+            disputes = sum(row.closed_at is None for row in load_disputes_of(session, current.subject_id))
             wards = load_wards(session, guardian_id=current.subject_id, now=hub.clock())
         return page(
-            "home.html", signed_in=True, csrf=current.info.csrf, account=account, ending=ending, wards=len(wards)
-        )
+            "home.html", signed_in=True, csrf=current.info.csrf, account=account, ending=ending, wards=len(wards),
+            disputes=disputes,
+        )  # fmt: skip
 
     return router

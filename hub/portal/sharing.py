@@ -30,6 +30,9 @@ ACTIONS = {
     "read": "read your grams and the acts behind them 查看您的减排量及其对应的行为",
     "contribute": "report acts of yours, to be counted once and credited to you 上报您的行为,核算一次并记入您的账户",
     "use": "set grams of yours aside and use them, each time you say so there 在您于对方处确认时,预留并使用您的减排量",
+    "pool": "take grams of yours, without asking each time, and pool them with those of others into blocks of one tonne that are "
+    "sold or retired in a market; they do not come back, and your share of the income is owed to you "
+    "无需逐次确认,将您的减排量与他人的汇集成一吨的批次,用于碳市场出售或注销;汇集后不再退回,所得收益按您的份额归您",
 }
 ACTIONS_FOR_CHILD = {
     "read": "read the child's grams and the acts behind them 查看该未成年人的减排量及其对应的行为",
@@ -37,6 +40,9 @@ ACTIONS_FOR_CHILD = {
     "上报该未成年人的行为,核算一次并记入其账户",
     "use": "set grams of the child aside and use them, each time the child says so there "
     "在该未成年人于对方处确认时,预留并使用其减排量",
+    "pool": "take grams of the child, without asking each time, and pool them with those of others into blocks of one tonne that "
+    "are sold or retired in a market; they do not come back, and the child's share of the income is owed to the child "
+    "无需逐次确认,将该未成年人的减排量与他人的汇集成一吨的批次,用于碳市场出售或注销;汇集后不再退回,所得收益按份额归该未成年人",
 }
 FREQUENCIES = {
     Frequency.ONCE: "once 一次", Frequency.DAILY: "once a day 每天一次", Frequency.WEEKLY: "once a week 每周一次",
