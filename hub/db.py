@@ -18,6 +18,8 @@ from hub.columns import copy_in
 
 BUSY_TIMEOUT_MS = 60_000
 INSERT_CHUNK = 5_000
+MANY_ROWS = 5_000
+_ARRAYS = {int: "bigint", str: "text", bytes: "bytea"}
 
 
 def make_engine(url: str) -> Engine:
@@ -95,6 +97,8 @@ def append_frame(session: Session, table: str, frame: pl.DataFrame) -> int:
         return 0
     if is_postgresql(session):
         copy_in(session, table, frame)
+        if len(frame) >= MANY_ROWS:
+            _introduce(session, table)
         return len(frame)
     columns = ", ".join(frame.columns)
     marks = ", ".join("?" * frame.width)
@@ -103,6 +107,20 @@ def append_frame(session: Session, table: str, frame: pl.DataFrame) -> int:
         rows = frame.slice(start, INSERT_CHUNK).rows()
         connection.exec_driver_sql(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
     return len(frame)
+
+
+def _introduce(session: Session, table: str) -> None:
+    """Let PostgreSQL's planner know a table of which it knows nothing yet, and which has just got many rows.
+
+    Until it looks by itself, within a minute, it takes a new table for nearly empty, and compares each row with each. Only one
+    transaction does this at a time: two that did so for two tables could wait for each other.
+    """
+    unknown = (
+        "SELECT reltuples <= 0 AND pg_try_advisory_xact_lock(hashtext('introduce')) FROM pg_class "
+        "WHERE oid = to_regclass(:t)"
+    )
+    if session.execute(text(unknown), {"t": table}).scalar_one():
+        session.execute(text(f"ANALYZE {table}"))
 
 
 def load_frame(session: Session, sql: str, schema: dict[str, Any], **params: Any) -> pl.DataFrame:
@@ -120,6 +138,11 @@ def load_by_ids(
 ) -> pl.DataFrame:
     """Run a SELECT whose text holds `IN :ids` for as many ids as there are, in bounded statements."""
     statement = text(sql).bindparams(bindparam("ids", expanding=True))
+    if ids and is_postgresql(session):
+        # A list of values is compared with every row where the planner does not think of the index, as it does not while a
+        # table has no statistics yet; rows of an array are joined, by the index or by a hash.
+        kind = next(word for known, word in _ARRAYS.items() if isinstance(ids[0], known))
+        statement = text(sql.replace("IN :ids", f"IN (SELECT unnest(CAST(:ids AS {kind}[])))"))
     rows: list[tuple[Any, ...]] = []
     for start in range(0, len(ids), INSERT_CHUNK):
         chunk = list(ids[start : start + INSERT_CHUNK])

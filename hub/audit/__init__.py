@@ -6,44 +6,40 @@ Everything is recomputed from the tables and the standards by statements of the 
 is not repeated here. All checks look at one snapshot, so a hub at work can be audited.
 """
 
+import os
+from collections.abc import Callable
+
 from hub.audit.books import Books
 from hub.audit.checks import CHECKS, Rule
+from hub.audit.making import make_check
 from hub.audit.report import AuditReport, Check, format_report
+from hub.audit.together import check_together
 from hub.context import Hub
 from hub.db import reading
-from hub.errors import TanlianError
 
-__all__ = ["CHECKS", "AuditReport", "Check", "audit", "format_report"]
+__all__ = ["CHECKS", "AuditReport", "Check", "Rule", "audit", "format_report"]
+
+MANY_ENTRIES = 500_000
+"""Entries from which further processes are worth their start."""
 
 
-def audit(hub: Hub) -> AuditReport:
-    """Run every check on the hub's database, in the order of the invariants."""
+def audit(hub: Hub, *, jobs: int | None = None, tell: Callable[[Check], None] = lambda check: None) -> AuditReport:
+    """Run every check on the hub's database; the report is in the order of the invariants.
+
+    Args:
+        jobs: processes that check at once; by default one for a small ledger, and as many as there are cores for others.
+        tell: hears of each check as it is made, in whatever order.
+    """
     with reading(hub.engine) as session:
         books = Books(hub=hub, session=session)
-        return AuditReport(checks=tuple(_run(rule, books) for rule in CHECKS))
-
-
-def _run(rule: Rule, books: Books) -> Check:
-    try:
-        # A failed statement ends a whole transaction on PostgreSQL; the savepoint keeps the snapshot for the others.
-        with books.session.begin_nested():
-            finding = rule.find(books)
-    except Exception as error:  # whatever the damage, the other checks are still worth making
-        reason = f"could not be checked: {_reason(error)}"
-        return Check(
-            invariant=rule.invariant, id=rule.id, name=rule.name, figure=reason, ok=False, wrong=1, offenders=(reason,)
-        )
-    return Check(
-        invariant=rule.invariant,
-        id=rule.id,
-        name=rule.name,
-        figure=finding.figure,
-        ok=finding.wrong.count == 0,
-        wrong=finding.wrong.count,
-        offenders=tuple(finding.wrong.examples),
-    )
-
-
-def _reason(error: Exception) -> str:
-    # Only the hub's own errors promise to hold no name and no content; a driver's may quote a row.
-    return f"{type(error).__name__}: {error}" if isinstance(error, TanlianError) else type(error).__name__
+        if jobs is None:
+            jobs = (os.cpu_count() or 1) if books.count("journal_entry") >= MANY_ENTRIES else 1
+        if jobs == 1:
+            books.make_room()
+            checks = []
+            for rule in CHECKS:
+                checks.append(make_check(rule.id, books))
+                tell(checks[-1])
+            return AuditReport(checks=tuple(checks))
+    found = check_together(hub, [rule.id for rule in CHECKS], jobs=jobs, tell=tell)
+    return AuditReport(checks=tuple(found[rule.id] for rule in CHECKS))

@@ -39,6 +39,16 @@ _CHANGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "SELECT review_id FROM hold_review ORDER BY review_id",
     ),
     (
+        "adjustment",
+        ("adjustment.posted",),
+        "SELECT adjustment_id FROM adjustment ORDER BY adjustment_id",
+    ),
+    (
+        "step of dispute",
+        ("dispute.changed",),
+        "SELECT dispute_id || ':' || steps FROM dispute ORDER BY dispute_id",
+    ),
+    (
         "staff action",
         ("access.made",),
         "SELECT action_id FROM staff_action ORDER BY action_id",
@@ -68,6 +78,16 @@ _CHANGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "telling of totals",
         ("totals.told",),
         "SELECT release_id FROM total_release ORDER BY release_id",
+    ),
+    (
+        "issuance of blocks",
+        ("blocks.pooled",),
+        "SELECT issuance_id FROM credit_issuance ORDER BY issuance_id",
+    ),
+    (
+        "step of a block",
+        ("block.changed",),
+        "SELECT number || ':' || steps FROM credit_block WHERE steps > 0 ORDER BY number",
     ),
     (
         "attestation",
@@ -150,10 +170,12 @@ def _groups(books: Books) -> Iterator[tuple[str, str, bool]]:
     for window, cleared in books.rows("SELECT window_id, groups_cleared FROM clearing_window ORDER BY window_id"):
         for group in range(1, cleared + 1):
             yield "group of entries", f"{window}:{group}", f"{window}:{group}" in known
-    # Entries that no cleared group and no final window accounts for were posted past the log.
+    # Entries that no cleared group and no final window accounts for were posted past the log. What staff take back, its
+    # adjustment accounts for, in whatever window.
     for window, kind in books.rows(
         "SELECT DISTINCT e.window_id, e.kind FROM journal_entry e JOIN clearing_window w ON w.window_id = e.window_id "
-        "WHERE (e.kind IN ('issue', 'reverse') AND w.groups_cleared = 0) OR (e.kind = 'hold' AND w.state <> 'final') "
+        "WHERE (e.kind = 'issue' AND w.groups_cleared = 0) OR (e.kind = 'hold' AND w.state <> 'final') "
+        "OR (e.kind = 'reverse' AND e.reason = 'superseded_version' AND w.groups_cleared = 0) "
         "ORDER BY e.window_id, e.kind"
     ):
         yield f"{kind} entries of window", f"{window}", False

@@ -35,6 +35,8 @@ _VERSIONS: dict[str, Any] = {
     "until_us": pl.Int64(),
 }
 _WORDS = pl.List(pl.String())
+FEW_VERSIONS = 2_000_000
+"""Versions of grants up to which all are kept in memory, and acts need no order by person."""
 
 
 def collected_as_allowed(books: Books) -> Finding:
@@ -44,7 +46,7 @@ def collected_as_allowed(books: Books) -> Finding:
     """
     sql = (
         "SELECT s.record_id, s.subject_id, s.platform, r.behaviour, r.start_us, s.received_us FROM source_record s "
-        "JOIN reduction_record r ON r.record_id = s.record_id ORDER BY s.subject_id, s.record_id"
+        f"JOIN reduction_record r ON r.record_id = s.record_id {_by_person(books, 's.subject_id')}"
     )
     wrong, asked = Offenders(), 0
     for page in books.pages(sql, _ACT | {"first_us": pl.Int64()}):
@@ -65,7 +67,7 @@ def cleared_as_allowed(books: Books) -> Finding:
         "JOIN reduction_record r ON r.record_id = d.record_id "
         "JOIN clearing_window w ON w.window_id = d.window_id AND w.groups IS NOT NULL "
         "WHERE NOT d.provisional AND d.verdict <> 'rejected' AND d.reason <> 'superseded_version' "
-        "ORDER BY d.subject_id, d.record_id"
+        f"{_by_person(books, 'd.subject_id')}"
     )
     wrong, asked, moments = Offenders(), 0, at_clearing(books)
     for page in books.pages(sql, _ACT | {"window_id": pl.Int64(), "bucket": pl.Int64()}):
@@ -81,7 +83,7 @@ def credited_as_allowed(books: Books) -> Finding:
         "SELECT v.event_id, v.subject_id, r.platform, v.behaviour, v.start_us, e.entry_id, "
         f"{books.micros('e.posted_at')} FROM journal_entry e JOIN event v ON v.event_id = e.source_id "
         "JOIN reduction_record r ON r.record_id = v.event_id "
-        "WHERE e.kind = 'issue' ORDER BY v.subject_id, e.entry_id"
+        f"WHERE e.kind = 'issue' {_by_person(books, 'v.subject_id')}"
     )
     wrong, asked = Offenders(), 0
     for page in books.pages(sql, _ACT | {"entry_id": pl.Int64(), "first_us": pl.Int64()}):
@@ -191,14 +193,28 @@ def without_consent(books: Books, acts: pl.DataFrame, purpose: str, name: str) -
     return acts.join(allowed, on=name, how="anti").select(name)
 
 
+def _by_person(books: Books, column: str) -> str:
+    """Return how acts are ordered: by person, so that a page needs the grants of some only, where there are many grants."""
+    return "" if books.count("grant_version") <= FEW_VERSIONS else f"ORDER BY {column}"
+
+
 def _versions_for(books: Books, acts: pl.DataFrame, purpose: str) -> pl.DataFrame:
-    """Read the active versions that name a purpose, of the persons of these acts, one row for each platform named."""
+    """Return the active versions that name a purpose, of the persons of these acts at least, one row for each platform named."""
+    name = f"grants that name {purpose}"
+    if name in books.kept:
+        return books.kept[name]
+    if books.count("grant_version") > FEW_VERSIONS:
+        return _read_versions(books, purpose, int(acts["subject_id"].min()), int(acts["subject_id"].max()))  # type: ignore[arg-type]
+    books.kept[name] = _read_versions(books, purpose, -(2**63), 2**63 - 1)
+    return books.kept[name]
+
+
+def _read_versions(books: Books, purpose: str, low: int, high: int) -> pl.DataFrame:
     sql = (
         "SELECT grant_id, version, subject_id, recipient, state, purposes, behaviours, platforms, "
         f"{books.micros('created_at')}, {books.micros('valid_from')}, {books.micros('valid_until')} "
         "FROM grant_version WHERE subject_id >= :low AND subject_id <= :high ORDER BY grant_id, version"
     )
-    low, high = acts["subject_id"].min(), acts["subject_id"].max()
     versions = books.frame(sql, _VERSIONS, low=low, high=high)
     replaced = pl.col("created_us").shift(-1).over("grant_id").fill_null(FOREVER_US)
     versions = versions.with_columns(replaced_us=replaced).filter(

@@ -11,7 +11,7 @@ ERASED = "(SELECT subject_id FROM person WHERE erased_at IS NOT NULL)"
 DAY_US = 86_400_000_000
 _IS_A_DAY = f"(start_us + 28800000000) % {DAY_US} = 0 AND end_us = start_us"
 _LIVE_STATES = "('requested', 'active', 'paused')"
-_USABLE = "('pending', 'held', 'reserved')"
+_USABLE = "('pending', 'held', 'reserved', 'locked')"
 
 
 def erased_people_are_gone(books: Books) -> Finding:

@@ -91,8 +91,8 @@ def _decided_elsewhere(books: Books) -> Iterator[str]:
     """Find decisions of a window that the record did not come in, and whose event that window did not take back; and the
     other way round, reports of an event that was taken back which were not decided anew then.
 
-    Of reversals that are older than deciding anew nothing is asked, nor of the record that the event is named by: it falls
-    with its event.
+    Of reversals that are older than deciding anew nothing is asked, nor of those by staff (named by the event's own record),
+    nor of the record that the event is named by: it falls with its event.
     """
     for record, window in books.rows(
         "SELECT d.record_id, d.window_id FROM decision d JOIN source_record s ON s.record_id = d.record_id "
@@ -105,7 +105,7 @@ def _decided_elsewhere(books: Books) -> Iterator[str]:
         "SELECT b.record_id, b.event_id, x.window_id FROM event_reversal x JOIN decision b ON b.event_id = x.event_id "
         "JOIN source_record s ON s.record_id = b.record_id JOIN clearing_window w ON w.window_id = x.window_id "
         "LEFT JOIN decision n ON n.record_id = b.record_id AND n.window_id = x.window_id AND NOT n.provisional "
-        "WHERE x.decided_anew IS NOT NULL AND NOT b.provisional AND b.window_id < x.window_id "
+        "WHERE x.decided_anew IS NOT NULL AND x.by_record_id <> x.event_id AND NOT b.provisional AND b.window_id < x.window_id "
         "AND b.record_id <> b.event_id AND b.verdict <> 'rejected' AND b.reason <> 'declared_only' "
         "AND n.record_id IS NULL "
         "AND (s.superseded_by IS NULL OR s.superseded_by > w.last_seq) ORDER BY b.record_id, x.window_id"
@@ -126,7 +126,7 @@ def counted_events_are_issued(books: Books) -> Finding:
         "SELECT v.event_id, v.subject_id, r.platform, v.behaviour, v.start_us, v.window_id, r.bucket, v.mg, "
         "i.entries, i.sides, CAST(i.mg AS BIGINT), i.owner_id, i.vintage "
         f"FROM event v LEFT JOIN reduction_record r ON r.record_id = v.event_id LEFT JOIN ({entries}) i "
-        "ON i.source_id = v.event_id WHERE NOT v.provisional AND v.mg > 0 ORDER BY v.subject_id, v.event_id"
+        "ON i.source_id = v.event_id WHERE NOT v.provisional AND v.mg > 0 ORDER BY v.event_id"
     )
     moments = at_clearing(books)
     for page in books.pages(sql, _ISSUED):

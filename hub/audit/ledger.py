@@ -4,8 +4,8 @@ from hub.audit.books import Books
 from hub.audit.report import Finding, Offenders
 from hub.audit.restatements import standing_events
 
-USED = ("redeemed", "transferred", "retired")
-ACCOUNT_KINDS = ("activity", "pending", "held", "reserved", "issued", "forfeited", "owed", "buffer", *USED)
+USED = ("redeemed", "transferred", "issued", "retired")
+ACCOUNT_KINDS = ("activity", "pending", "held", "reserved", "locked", "forfeited", "owed", "buffer", *USED)
 RIGHTS = ("incentive", "attribute")
 MAY_BE_NEGATIVE = "('activity', 'owed')"
 
@@ -58,8 +58,8 @@ def postings_are_placed(books: Books) -> Finding:
 def only_events_make_grams(books: Books) -> Finding:
     """Look for entries beside issues and reversals that make grams, or give one person's to another without a use."""
     wrong = Offenders()
-    others = "e.kind NOT IN ('issue', 'reverse')"
-    within = "e.kind IN ('hold', 'forfeit', 'reserve', 'release', 'use')"
+    others = "e.kind NOT IN ('issue', 'reverse', 'adjust')"
+    within = "e.kind IN ('hold', 'forfeit', 'reserve', 'release', 'use', 'lock', 'unlock', 'pool', 'retire')"
     for (entry,) in books.rows(
         "SELECT DISTINCT entry_id FROM (SELECT p.entry_id FROM posting p "
         "JOIN journal_entry e ON e.entry_id = p.entry_id JOIN account a ON a.account_id = p.account_id "
@@ -95,38 +95,44 @@ def used_within_held(books: Books) -> Finding:
     for (kind,) in books.rows(f"SELECT DISTINCT kind FROM account WHERE kind NOT IN ({kinds}) ORDER BY kind"):
         wrong.add(f"accounts of kind {kind!r}: this audit does not know what is in them")
     used = ", ".join(f"'{kind}'" for kind in USED)
-    sides = (
-        "SELECT MIN(a.account_id) AS account, p.window_id, p.vintage, "
-        f"SUM(CASE WHEN a.kind IN ({used}) THEN p.mg ELSE 0 END) AS used, "
-        # What is taken back comes out of held only as far as it is free; of what was used, the platform owes it.
-        "SUM(CASE WHEN a.kind = 'held' AND e.kind IN ('hold', 'reverse', 'settle') THEN p.mg ELSE 0 END) AS held "
-        "FROM posting p JOIN account a ON a.account_id = p.account_id "
-        "JOIN journal_entry e ON e.entry_id = p.entry_id "
-        "WHERE a.subject_id IS NOT NULL AND p.rights IN ('both', '{right}') "
-        "GROUP BY a.subject_id, p.window_id, p.vintage"
+    # What is taken back comes out of held only as far as it is free; of what was used, the platform owes it.
+    moved = "a.kind = 'held' AND e.kind IN ('hold', 'reverse', 'adjust', 'settle', 'lock', 'unlock')"
+    columns = ", ".join(
+        f"SUM(CASE WHEN {which} AND p.rights IN ('both', '{right}') THEN p.mg ELSE 0 END) AS {name}_{right}"
+        for right in RIGHTS
+        for name, which in (("used", f"a.kind IN ({used})"), ("held", moved))
     )
-    told = []
-    for right in RIGHTS:
-        of_right = sides.format(right=right)
-        for account, window, vintage, spent, held in books.rows(
-            f"SELECT account, window_id, vintage, used, held FROM ({of_right}) x WHERE used > held ORDER BY 1, 2, 3"
-        ):
-            wrong.add(
-                f"the owner of account {account} used the {right} of {int(spent):,} mg of window {window}, "
-                f"vintage {vintage}; {int(held):,} mg were held"
-            )
-        sums = [books.number(f"SELECT COALESCE(SUM({name}), 0) FROM ({of_right}) x") for name in ("used", "held")]
-        told.append(f"{sums[0]:,} mg of {right}")
-    return Finding(figure=f"{' and '.join(told)} used of {sums[1]:,} mg held ever", wrong=wrong)
+    sides = (
+        f"SELECT MIN(a.account_id) AS account, p.window_id, p.vintage, {columns} "
+        "FROM posting p JOIN account a ON a.account_id = p.account_id JOIN journal_entry e ON e.entry_id = p.entry_id "
+        f"WHERE a.subject_id IS NOT NULL AND a.kind IN ('held', {used}) GROUP BY a.subject_id, p.window_id, p.vintage"
+    )
+    for account, window, vintage, *sums in books.rows(
+        f"SELECT * FROM ({sides}) x WHERE {' OR '.join(f'used_{one} > held_{one}' for one in RIGHTS)} ORDER BY 1, 2, 3"
+    ):
+        for right, spent, held in zip(RIGHTS, sums[::2], sums[1::2], strict=True):
+            if spent > held:
+                wrong.add(
+                    f"the owner of account {account} used the {right} of {int(spent):,} mg of window {window}, "
+                    f"vintage {vintage}; {int(held):,} mg were held"
+                )
+    ever = [f"COALESCE(SUM(used_{right}), 0)" for right in RIGHTS] + ["COALESCE(SUM(held_attribute), 0)"]
+    ((incentive, attribute, whole),) = books.rows(f"SELECT {', '.join(ever)} FROM ({sides}) x")
+    told = f"{int(incentive):,} mg of incentive and {int(attribute):,} mg of attribute"
+    return Finding(figure=f"{told} used of {int(whole):,} mg held ever", wrong=wrong)
 
 
 def reversals_name_an_issue(books: Books) -> Finding:
-    """Look for reversals that do not name the issue of their event, and for other entries that name one."""
+    """Look for reversals that do not name the issue of their event, and for other entries that name one.
+
+    What takes a part of an event back, or moves it, names an issue too; `adjustments_are_posted` asks which.
+    """
     wrong = Offenders()
     for entry, kind in books.rows(
         "SELECT e.entry_id, e.kind FROM journal_entry e LEFT JOIN journal_entry o ON o.entry_id = e.reverses "
         "WHERE (e.kind = 'reverse' AND (o.entry_id IS NULL OR o.kind <> 'issue' OR o.source_id <> e.source_id)) "
-        "OR (e.kind <> 'reverse' AND e.reverses IS NOT NULL) ORDER BY e.entry_id"
+        "OR (e.kind = 'adjust' AND (o.entry_id IS NULL OR o.kind <> 'issue')) "
+        "OR (e.kind NOT IN ('reverse', 'adjust') AND e.reverses IS NOT NULL) ORDER BY e.entry_id"
     ):
         named = "does not name the issue of its event" if kind == "reverse" else "is no reversal and names an entry"
         wrong.add(f"entry {entry} {named}")
@@ -157,7 +163,7 @@ def reversals_within_their_issue(books: Books) -> Finding:
         wrong.add(f"of issue {entry}, {int(mg):,} mg too much went back to the platform's activity")
     taken = books.number(
         "SELECT COALESCE(SUM(p.mg), 0) FROM posting p JOIN journal_entry e ON e.entry_id = p.entry_id "
-        "WHERE e.kind = 'reverse' AND p.mg > 0"
+        "JOIN account a ON a.account_id = p.account_id WHERE e.kind IN ('reverse', 'adjust') AND a.kind = 'activity'"
     )
     return Finding(figure=f"{taken:,} mg taken back", wrong=wrong)
 

@@ -22,6 +22,7 @@ SEALED = (
     ("quarantined", "payload", "quarantine_id"),
     ("receipt", "jws_sealed", "receipt_id"),
     ("attestation", "statement_sealed", "attestation_id"),
+    ("dispute_evidence", "text_sealed", "evidence_id"),
     ("link", "account_sealed", "link_id"),
     ("link", "token_sealed", "link_id"),
     ("link_attempt", "verifier", "1"),
@@ -37,12 +38,17 @@ _EMPTIED = {
     ("link", "account_sealed"),
     ("receipt", "jws_sealed"),
     ("attestation", "statement_sealed"),
+    ("dispute_evidence", "text_sealed"),
 }
 _NO_CONSENT = ("unknown_account", SPENT, *(refusal.value for refusal in Refusal))
 # Words of the hub's own that stand in leaves; a person may happen to be called so.
 _WORDS = re.compile(
-    r"tanlian/1|(?:kek|log|oauth|attestation|hmac-pairwise)-[0-9]{4}|(?:grant|link|client|staff)\.[a-z_]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z"
+    r"tanlian/1|(?:kek|log|oauth|attestation|hmac-pairwise)-[0-9]{4}|(?:grant|link|client|staff|dispute)\.[a-z_]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z"
 )
+_OF_DISPUTES = frozenset({
+    "person", "platform", "regulator", "operator", "link", "event", "amount", "retirement", "opened", "evidence", "review",
+    "upheld", "rejected", "withdrawn", "lapsed",
+})  # fmt: skip
 _TOKENS = re.compile(r"[^\s\"',:;/|=()\[\]{}<>]+")
 _NUMBERS = ("_count", "_bytes", "_size", "_mg")
 
@@ -132,6 +138,7 @@ def _public_words(books: Books) -> frozenset[str]:
         "added",
         "in_use",
         "retired",
+        *_OF_DISPUTES,
     }
     for sql in (
         "SELECT participant_id FROM participant",

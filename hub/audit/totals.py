@@ -28,15 +28,23 @@ USED = "('redeemed', 'transferred', 'retired')"
 LABELS = ("programme", "province", "city", "category", "behaviour", "day")
 _ACT: dict[str, Any] = {
     "event_id": pl.Int64(), "subject_id": pl.Int64(), "behaviour": pl.String(), "start_us": pl.Int64(),
-    "region": pl.Int64(), "mg": pl.Int64(), "erased": pl.Int64(),
+    "region": pl.Int64(), "mg": pl.Int64(), "acts": pl.Int64(), "erased": pl.Int64(),
 }  # fmt: skip
 _CELL: dict[str, Any] = {
     "cell": pl.Int64(), "programme": pl.String(), "province": pl.Int64(), "city": pl.Int64(), "category": pl.String(),
     "behaviour": pl.String(), "day": pl.Int64(), "people": pl.Int64(), "acts": pl.Int64(), "mg": pl.Int64(),
 }  # fmt: skip
 _PLACED: dict[str, Any] = {"cell": pl.Int64(), "subject_id": pl.Int64(), "acts": pl.Int64(), "mg": pl.Int64()}
+_PARTS = "adjustment a WHERE a.posted_as = 'adjust' AND a.to_platform IS NULL"
+# An event in pieces: what is left of it, which is the act, and each part that was taken back by itself.
+_PIECES = (
+    "(SELECT e.event_id, e.mg - COALESCE(SUM(a.mg), 0) AS mg, 1 AS acts, MIN(v.window_id) AS gone_in FROM event e "
+    f"LEFT JOIN (SELECT * FROM {_PARTS}) a ON a.event_id = e.event_id LEFT JOIN event_reversal v "
+    f"ON v.event_id = e.event_id GROUP BY e.event_id, e.mg UNION ALL SELECT a.event_id, a.mg, 0, a.window_id FROM {_PARTS})"
+)
 _COLUMNS = (
-    "e.event_id, e.subject_id, e.behaviour, e.start_us, r.region, e.mg, CASE WHEN p.erased_at IS NULL THEN 0 ELSE 1 END "
+    "e.event_id, e.subject_id, e.behaviour, e.start_us, r.region, v.mg, v.acts, "
+    "CASE WHEN p.erased_at IS NULL THEN 0 ELSE 1 END "
     "FROM event e JOIN reduction_record r ON r.record_id = e.event_id JOIN person p ON p.subject_id = e.subject_id "
 )
 _Path = tuple[Any, ...]
@@ -174,15 +182,15 @@ def _acts(books: Books, one: _Release) -> pl.DataFrame:
     month = "e.start_us >= :begin AND e.start_us < :end AND e.provisional = :no AND e.mg > 0"
     if one.facts == "counted":
         sql = (
-            f"SELECT {_COLUMNS} LEFT JOIN event_reversal v ON v.event_id = e.event_id AND v.window_id <= :b "
-            f"WHERE e.window_id BETWEEN :a AND :b AND v.event_id IS NULL AND {month}"
+            f"SELECT {_COLUMNS} JOIN {_PIECES} v ON v.event_id = e.event_id "
+            f"WHERE e.window_id BETWEEN :a AND :b AND (v.gone_in IS NULL OR v.gone_in > :b) AND {month}"
         )
         params.pop("m")
     else:
         sql = (
-            f"SELECT {_COLUMNS} JOIN event_reversal v ON v.event_id = e.event_id JOIN total_release t "
+            f"SELECT {_COLUMNS} JOIN {_PIECES} v ON v.event_id = e.event_id JOIN total_release t "
             "ON t.facts = 'counted' AND t.month = :m AND e.window_id BETWEEN t.first_window AND t.last_window "
-            f"WHERE v.window_id BETWEEN :a AND :b AND v.window_id > t.last_window AND {month}"
+            f"WHERE v.gone_in BETWEEN :a AND :b AND v.gone_in > t.last_window AND {month}"
         )
     acts = _labelled(books.frame(sql, _ACT, **params))
     programme = _programmes(books, one, acts) if one.facts == "counted" else None
@@ -208,7 +216,6 @@ def _labelled(acts: pl.DataFrame) -> pl.DataFrame:
         city=pl.when(known).then(city).otherwise(0),
         category=pl.col("behaviour").replace_strict(categories, default="", return_dtype=pl.String),
         day=days.cast(pl.Int32).cast(pl.Date).dt.strftime("%Y%m%d").cast(pl.Int64),
-        acts=pl.lit(1, pl.Int64),
     )
 
 

@@ -3,7 +3,7 @@
 from hub.audit.books import Books
 from hub.audit.report import Finding, Offenders
 
-KEPT = "('held', 'reserved', 'issued', 'transferred', 'forfeited', 'buffer')"
+KEPT = "('held', 'reserved', 'locked', 'issued', 'transferred', 'forfeited', 'buffer')"
 
 
 def kept_balances_are_posted(books: Books) -> Finding:

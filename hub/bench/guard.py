@@ -57,7 +57,7 @@ def measure_guard(
     now = hub.clock()
     prepare(hub.engine, now)
     try:
-        platform = _join(hub, now)
+        platform = join_platform(hub, now)
         settle(hub, PLATFORM, BEHAVIOURS, people, now)
         times = [_time_one(hub, platform, place, rows, people, now) for place in range(deliveries + 1)]
     finally:
@@ -71,7 +71,7 @@ def measure_guard(
 
 
 def _time_one(hub: Hub, platform: Platform, place: int, rows: int, people: int, now: datetime) -> tuple[float, float]:
-    delivery = _delivery(place, rows, people, now)
+    delivery = delivery_of(place, rows, people, now)
     with _clocked_guard() as guarded:
         begun = perf_counter()
         outcome = take_delivery(hub, platform, delivery, now=now)
@@ -100,7 +100,8 @@ def _clocked_guard() -> Iterator[list[float]]:
         vars(collecting)["permit"] = real
 
 
-def _join(hub: Hub, now: datetime) -> Platform:
+def join_platform(hub: Hub, now: datetime) -> Platform:
+    """Onboard the benchmark's city."""
     parsed = parse_document(json.dumps(DOCUMENT))
     with writing(hub.engine) as session:
         add_participant(session, hub.ring, parsed, now)
@@ -108,7 +109,8 @@ def _join(hub: Hub, now: datetime) -> Platform:
         return open_platform(session, hub.ring, PLATFORM)
 
 
-def _delivery(place: int, rows: int, people: int, now: datetime) -> Delivery:
+def delivery_of(place: int, rows: int, people: int, now: datetime) -> Delivery:
+    """Return one delivery of rides by people drawn from so many; each `place` is another one."""
     dice = random.Random(place)  # noqa: S311 - filler, not a secret
     day = now - timedelta(days=2)
     documents = []

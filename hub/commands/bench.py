@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hub.bench.guard import measure_guard
+from hub.bench.ledger import measure_ledger
 from hub.bench.quantify import batch_sizes, measure_quantify
 from hub.bench.sync import measure_sync
 from hub.bench.token import TokenFigure, measure_tokens
@@ -75,6 +76,29 @@ def quantify(
         if not as_json:
             words = f"batches of {batch:,}: {figure.quantified_per_s:,.0f} records/s of one core"
             err.print(f"{words}, {figure.ratio:.2f} of a plain join")
+
+
+@bench.command("ledger")
+def ledger(
+    records: Annotated[
+        int, typer.Option("--records", "-n", min=1_000, max=100_000_000, help="Records of the window.")
+    ] = 100_000,
+    people: Annotated[int, typer.Option(min=2, max=10_000_000, help="People whose acts they are.")] = 5_000,
+    years: Annotated[int, typer.Option(min=100, max=100_000, help="Statements of a year to ask for.")] = 500,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Close a window and tell entries per second beside pgbench, sealing, statements of a year, and the audit."""
+    with TemporaryDirectory(prefix="tanlian-bench-") as folder:
+        figure = measure_ledger(
+            Path(folder), records=records, people=people, years=years, database_url=database_url,
+            tell=lambda words: err.print(f"[dim]{words}[/dim]") if err.is_terminal else None,
+        )  # fmt: skip
+    print_line({"bench": "ledger", **asdict(figure)})
+    beside = "" if figure.ratio is None else f", {figure.ratio:.1f} of pgbench's {figure.pgbench_tps:,.0f}/s"
+    err.print(
+        f"{figure.entries:,} entries: {figure.posted_per_s:,}/s{beside}; sealed in {figure.seal_ms:.0f} ms; "
+        f"a year's statement p99 {figure.year_p99_ms:.0f} ms; audit {figure.audit_s:.0f} s"
+    )
 
 
 @bench.command("sync")

@@ -10,9 +10,9 @@ import typer
 import uvicorn
 
 from hub.app import create_app
-from hub.audit import audit
+from hub.audit import CHECKS, audit
 from hub.clearing.windows import load_windows
-from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
+from hub.commands.console import AS_JSON, opened_hub, out, print_json, progress_bars, table
 from hub.context import check_data, open_hub
 from hub.db import reading
 from hub.errors import UsageProblem
@@ -71,10 +71,17 @@ def worker() -> None:
         run_worker(hub)
 
 
-def check(as_json: bool = AS_JSON) -> None:
+def check(
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Processes that check at once; by default as the ledger's size is worth."),
+    ] = None,
+    as_json: bool = AS_JSON,
+) -> None:
     """Check the invariants on the live database; exit 1 if any fails."""
-    with opened_hub() as hub:
-        report = audit(hub)
+    with opened_hub() as hub, progress_bars(quiet=as_json) as bars:
+        made = bars.add_task("checks", total=len(CHECKS))
+        report = audit(hub, jobs=jobs, tell=lambda one: bars.advance(made))
     if as_json:
         print_json(
             {

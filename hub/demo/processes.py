@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 
 from hub.errors import TanlianError
+from hub.failpoints import later_points
 from hub.sandbox.registers import PLATFORMS
 
 START_S = 90.0
@@ -82,7 +83,9 @@ class Town:
                 raise DemoFailed(f"the {child.name} process ended; see {child.log}")
         if self.worker.is_dead():
             # A point armed for a test kills once.
-            self.worker.environment.pop("TANLIAN_FAILPOINT", None)
+            points = self.worker.environment.pop("TANLIAN_FAILPOINT", "")
+            if later := later_points(points):
+                self.worker.environment["TANLIAN_FAILPOINT"] = later
             self.worker.start()
 
 

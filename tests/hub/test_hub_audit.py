@@ -10,8 +10,10 @@ import pytest
 from sqlalchemy import make_url, text
 from tests_support.corruption import Corruption, corrupt
 from tests_support.corruptions_of_attestations import ATTESTATIONS
+from tests_support.corruptions_of_disputes import DISPUTES
 from tests_support.corruptions_of_erasure import ERASURE
 from tests_support.corruptions_of_grams import GRAMS
+from tests_support.corruptions_of_market import MARKET
 from tests_support.corruptions_of_reconciliation import RECONCILIATION
 from tests_support.corruptions_of_records import RECORDS
 from tests_support.corruptions_of_the_log import LOG
@@ -23,10 +25,18 @@ from hub.audit import CHECKS, AuditReport, audit, format_report
 from hub.audit.report import EXAMPLES
 from hub.audit.roots import merkle_root
 from hub.context import Hub
-from hub.db import reading
+from hub.db import reading, writing
 from hub.log.merkle import commitment_root
 
-CORRUPTIONS = (*GRAMS, *RECORDS, *LOG, *ERASURE, *RECONCILIATION, *TOTALS, *ATTESTATIONS)
+CORRUPTIONS = (*GRAMS, *MARKET, *RECORDS, *LOG, *ERASURE, *RECONCILIATION, *TOTALS, *ATTESTATIONS, *DISPUTES)
+KINDS = ["sqlite", "postgresql"] if find_binaries() else ["sqlite"]
+# Every audit runs every check's statements on its database; so of the second one, one corruption of each check is enough.
+FIRST = {case.noticed_by: case for case in reversed(CORRUPTIONS)}
+CASES = [
+    pytest.param(kind, case, id=f"{kind}-{case.says.replace(' ', '-')}")
+    for kind in KINDS
+    for case in (CORRUPTIONS if kind == "sqlite" else FIRST.values())
+]
 
 
 @dataclass(frozen=True)
@@ -38,19 +48,30 @@ class Template:
     keys_dir: Path
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"] if find_binaries() else ["sqlite"])
-def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Template:
-    folder = tmp_path_factory.mktemp("lived")
-    if request.param == "sqlite":
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), folder / "tanlian.db")
-        url = f"sqlite:///{folder / 'tanlian.db'}"
-    else:
-        cluster: Cluster = request.getfixturevalue("cluster")
-        url = cluster.create_database("lived", template=request.getfixturevalue("postgres_template"))
-    hub = open_at(url, folder / "keys")
-    live(hub)
-    hub.engine.dispose()
-    return Template(kind=request.param, place=url, keys_dir=folder / "keys")
+@pytest.fixture(scope="module")
+def templates() -> dict[str, Template]:
+    """Return what was made so far, by kind of database."""
+    return {}
+
+
+@pytest.fixture(params=KINDS)
+def template(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, templates: dict[str, Template]
+) -> Template:
+    kind = request.param
+    if kind not in templates:
+        folder = tmp_path_factory.mktemp("lived")
+        if kind == "sqlite":
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), folder / "tanlian.db")
+            url = f"sqlite:///{folder / 'tanlian.db'}"
+        else:
+            cluster: Cluster = request.getfixturevalue("cluster")
+            url = cluster.create_database("lived", template=request.getfixturevalue("postgres_template"))
+        hub = open_at(url, folder / "keys")
+        live(hub)
+        hub.engine.dispose()
+        templates[kind] = Template(kind=kind, place=url, keys_dir=folder / "keys")
+    return templates[kind]
 
 
 @pytest.fixture
@@ -84,9 +105,9 @@ def test_the_hub_that_lived_has_something_for_every_check_to_look_at(lived: Hub)
     figures = {check.id: check.figure for check in audit(lived).checks}
     nothing = {name: figure for name, figure in figures.items() if not any(c in "123456789" for c in figure)}
     assert nothing == {}
-    assert figures["events_count_once"] == "15 counted decisions on 15 events"
-    assert figures["reversed_events_have_reversals"] == "2 events that no longer count"
-    assert figures["one_version_stands"] == "17 identities"
+    assert figures["events_count_once"] == "27 counted decisions on 27 events"
+    assert figures["reversed_events_have_reversals"] == "3 events that no longer count"
+    assert figures["one_version_stands"] == "29 identities"
     assert figures["windows_chain"] == "4 windows"
     with reading(lived.engine) as session:
         assert session.execute(text("SELECT MIN(groups) FROM clearing_window WHERE groups > 0")).scalar_one() > 1
@@ -101,6 +122,14 @@ def test_two_audits_of_one_database_say_the_same(lived: Hub) -> None:
     assert audit(lived) == audit(lived)
 
 
+def test_several_processes_say_what_one_says(lived: Hub) -> None:
+    told: list[str] = []
+    assert audit(lived, jobs=2, tell=lambda check: told.append(check.id)) == audit(lived, jobs=1)
+    assert sorted(told) == sorted(rule.id for rule in CHECKS)
+    with writing(lived.engine) as session:  # nobody holds the database any more
+        session.execute(text("DELETE FROM dirty_subject"))
+
+
 def test_the_audit_s_own_root_is_the_log_s() -> None:
     for size in range(70):
         entries = [f"{number}".encode() for number in range(size)]
@@ -112,7 +141,7 @@ def test_every_check_has_a_corruption_that_makes_it_fail() -> None:
     assert len({rule.id for rule in CHECKS}) == len(CHECKS)
 
 
-@pytest.mark.parametrize("case", CORRUPTIONS, ids=lambda case: case.says.replace(" ", "-"))
+@pytest.mark.parametrize(("template", "case"), CASES, indirect=["template"])
 def test_the_audit_notices(lived: Hub, case: Corruption) -> None:
     known = corrupt(lived, *case.statements)
     report = audit(lived)
@@ -147,8 +176,8 @@ def test_examples_are_few_whatever_the_damage(lived: Hub) -> None:
     corrupt(lived, "UPDATE reduction_record SET reference_mg = 1")
     report = audit(lived)
     (check,) = [check for check in report.checks if not check.ok]
-    assert (check.id, len(check.offenders), check.wrong) == ("amounts_recompute", EXAMPLES, 19)
-    assert "and 9 more" in format_report(report)
+    assert (check.id, len(check.offenders), check.wrong) == ("amounts_recompute", EXAMPLES, 31)
+    assert "and 21 more" in format_report(report)
     assert f"1 of {len(CHECKS)} checks FAILED" in format_report(report)
 
 
@@ -183,6 +212,8 @@ def test_pages_of_any_size_find_the_same(lived: Hub, monkeypatch: pytest.MonkeyP
     )
     whole = audit(lived)
     monkeypatch.setattr("hub.audit.books.PAGE_ROWS", 1)
+    assert audit(lived) == whole
+    monkeypatch.setattr("hub.audit.consents.FEW_VERSIONS", 0)
     assert audit(lived) == whole
     assert whole.failed == 5
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DatabaseError
 
-from hub.db import append_frame, load_frame, make_engine, next_sequence, reading, writing
+from hub.db import MANY_ROWS, append_frame, load_by_ids, load_frame, make_engine, next_sequence, reading, writing
 from hub.migrate import downgrade, upgrade
 
 
@@ -70,6 +70,21 @@ def test_append_only_tables_refuse_deletion_and_update(engine: Engine, table: st
     assert len(triggers) == (2 if engine.dialect.name == "sqlite" else 1)
 
 
+def test_a_new_table_that_gets_many_rows_is_no_longer_taken_for_empty(engine: Engine):
+    rows = pl.DataFrame({"subject_id": range(MANY_ROWS), "marks": [1] * MANY_ROWS})
+    with writing(engine) as session:
+        append_frame(session, "dirty_subject", rows)
+    if engine.dialect.name == "postgresql":
+        with reading(engine) as session:
+            known = text("SELECT reltuples FROM pg_class WHERE oid = to_regclass('dirty_subject')")
+            assert session.execute(known).scalar_one() == MANY_ROWS
+    with reading(engine) as session:
+        wanted = "SELECT subject_id, marks FROM dirty_subject WHERE subject_id IN :ids ORDER BY subject_id"
+        schema = {"subject_id": pl.Int64(), "marks": pl.Int64()}
+        assert load_by_ids(session, wanted, schema, [3, 4, 10**9])["subject_id"].to_list() == [3, 4]
+        assert load_by_ids(session, wanted, schema, []).is_empty()
+
+
 def test_migrations_go_down_and_up_again(engine: Engine):
     downgrade(engine, "base")
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
@@ -83,10 +98,13 @@ def test_the_models_and_the_migrated_schema_agree(engine: Engine):
     from sqlmodel import SQLModel
 
     import consent.tables
+    import hub.adjustments.tables
     import hub.api.tables
     import hub.clearing.tables
+    import hub.disputes.tables
     import hub.ledger.tables
     import hub.log.tables
+    import hub.market.tables
     import hub.records.tables
     import hub.sync.tables
     import hub.uses.tables
