@@ -5,11 +5,14 @@ from sqlmodel import SQLModel
 
 import consent.signin_tables
 import consent.tables  # noqa: F401 - importing the tables fills the metadata that autogenerate compares with
+import hub.adjustments.tables
 import hub.api.tables
 import hub.attestations.tables
 import hub.clearing.tables
+import hub.disputes.tables
 import hub.ledger.tables
 import hub.log.tables
+import hub.market.tables
 import hub.reconcile.tables
 import hub.records.tables
 import hub.staff.tables

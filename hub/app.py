@@ -11,7 +11,9 @@ from consent.stepup import StepUpNeeded
 from hub.api.access import Gate
 from hub.api.account import account_router
 from hub.api.attestations import attestations_router as attestations_api_router
+from hub.api.blocks import blocks_router
 from hub.api.breaks import breaks_router
+from hub.api.disputes import disputes_router as disputes_api_router
 from hub.api.doors import doors_router
 from hub.api.mine import mine_router
 from hub.api.operation import operation_router
@@ -32,6 +34,7 @@ from hub.portal.care import care_router
 from hub.portal.care_requests import care_requests_router
 from hub.portal.consents import consents_router
 from hub.portal.data import data_router
+from hub.portal.disputes import disputes_router
 from hub.portal.links import links_router
 from hub.portal.pages import pages_router
 from hub.portal.security import security_router
@@ -94,11 +97,13 @@ def create_app(hub: Hub) -> FastAPI:
     app.include_router(doors_router(hub))
     app.include_router(statements_router(hub, gate))
     app.include_router(breaks_router(hub, gate))
+    app.include_router(disputes_api_router(hub, gate))
     app.include_router(account_router(hub, gate))
     app.include_router(mine_router(hub, gate))
     app.include_router(precheck_router(hub, gate))
     app.include_router(attestations_api_router(hub, gate))
     app.include_router(reservations_router(hub, gate))
+    app.include_router(blocks_router(hub, gate))
     app.include_router(totals_router(hub, gate))
     app.include_router(uploads_router(hub, gate))
     app.include_router(authorize_router(hub, gate.authority))
@@ -113,6 +118,7 @@ def create_app(hub: Hub) -> FastAPI:
     app.include_router(care_requests_router(hub))
     app.include_router(pages_router(hub))
     app.include_router(acts_router(hub))
+    app.include_router(disputes_router(hub))
     app.include_router(signin_router(hub))
     app.include_router(stepup_router(hub))
     app.include_router(security_router(hub))

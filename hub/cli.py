@@ -3,13 +3,16 @@
 import typer
 
 from hub.commands import comparing, demo, explaining, exporting, inspect, operate, people, rights
+from hub.commands.adjust import adjust
 from hub.commands.anomalies import anomalies
 from hub.commands.attest import attest
 from hub.commands.bench import bench
 from hub.commands.breaks import breaks, report
 from hub.commands.console import told_errors
+from hub.commands.disputes import disputes
 from hub.commands.holds import holds
 from hub.commands.keys import keys
+from hub.commands.market import market
 from hub.commands.policy import policy
 from hub.commands.profiles import profiles
 from hub.commands.programmes import programmes
@@ -41,9 +44,12 @@ app.command("anomalies")(anomalies)
 app.add_typer(holds, name="holds")
 app.add_typer(reservations, name="reservations")
 app.add_typer(debts, name="debts")
+app.add_typer(market, name="market")
+app.add_typer(adjust, name="adjust")
 app.add_typer(people.participants, name="participants")
 app.add_typer(people.clients, name="clients")
 people.people.command("export")(rights.export)
+people.people.command("statement")(rights.statement)
 people.people.command("erase")(rights.erase)
 people.people.command("upload")(rights.upload)
 app.add_typer(people.people, name="people")
@@ -69,6 +75,7 @@ app.add_typer(sync, name="sync")
 operate.window.command("report")(report)
 app.add_typer(operate.window, name="window")
 app.add_typer(breaks, name="breaks")
+app.add_typer(disputes, name="disputes")
 app.add_typer(operate.log, name="log")
 app.add_typer(bench, name="bench")
 app.add_typer(keys, name="keys")

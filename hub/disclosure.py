@@ -39,10 +39,10 @@ EVENT_SCHEMA: dict[str, Any] = {
 }
 # An event is named by its canonical record, whose platform is the one that it counts for.
 _EVENTS = (
-    "SELECT e.event_id, e.window_id, e.start_us, e.end_us, e.behaviour, r.platform, e.mg, e.methodology, e.policy, "
-    "w.state, e.provisional FROM event e JOIN reduction_record r ON r.record_id = e.event_id "
+    "SELECT e.event_id, e.window_id, e.start_us, e.end_us, e.behaviour, r.platform, e.mg - COALESCE(j.taken_mg, 0), "
+    "e.methodology, e.policy, w.state, e.provisional FROM event e JOIN reduction_record r ON r.record_id = e.event_id "
     "JOIN clearing_window w ON w.window_id = e.window_id "
-    "LEFT JOIN event_reversal v ON v.event_id = e.event_id "
+    "LEFT JOIN event_reversal v ON v.event_id = e.event_id LEFT JOIN event_adjusted j ON j.event_id = e.event_id "
     "WHERE e.subject_id = :s AND v.event_id IS NULL {more} ORDER BY e.start_us DESC, e.event_id DESC"
 )
 # Paging through an account is one look at it: what follows the first request within the hour belongs to it.

@@ -22,6 +22,7 @@ from hub.clearing.learning import gather_people, load_before
 from hub.clearing.reviews.holds import load_released
 from hub.clearing.reviews.reviews import waived_records
 from hub.clearing.store import NEWEST, Span
+from hub.clearing.versions import TAKEN_BACK
 from hub.clearing.windows import load_span
 from hub.db import load_frame
 from hub.errors import NotFound
@@ -30,7 +31,7 @@ from standards.policy import ClearingPolicy, load_policy
 from standards.schema import DECISION_SCHEMA, QUANTIFIED_SCHEMA
 
 # Decided before the kernel, by the record's version or by the person's consent.
-BEFORE_KERNEL = ("withdrawn_by_platform", "superseded_version")
+BEFORE_KERNEL = ("withdrawn_by_platform", "superseded_version", TAKEN_BACK)
 _TIMES = {"start_at": "start_us", "end_at": "end_us"}
 _KEYS = ("event_key", "payment_key")
 _DECISION = ("event_id", "verdict", "rule", "reason", "counted_mg", "canonical_record_id")
@@ -64,6 +65,7 @@ class Explained:
     told: Explanation
     provisional: bool
     reversed_since: bool
+    taken_mg: int = 0
     names: Names
 
     def sentence(self, language: str) -> str:
@@ -73,7 +75,8 @@ class Explained:
     def notes(self, language: str) -> tuple[str, ...]:
         """Return what else there is to say."""
         return notes(
-            self.told, language, self.names, provisional=self.provisional, reversed_since=self.reversed_since
+            self.told, language, self.names, provisional=self.provisional, reversed_since=self.reversed_since,
+            taken_mg=self.taken_mg,
         )  # fmt: skip
 
     def contest(self, language: str) -> str:
@@ -88,6 +91,7 @@ class Explained:
             "contest": {language: self.contest(language) for language in LANGUAGES},
             "provisional": self.provisional,
             "reversed": self.reversed_since,
+            "taken_back_mg": self.taken_mg,
             "data": self.told.to_dict(),
         }
 
@@ -130,12 +134,13 @@ def explain_event(
     wanted = [one for one in record_ids if one in set(now["record_id"])]
     explained = _explained(session, window_id, now, subject_id, wanted, thorough=thorough)
     provisional = dict(now.select("record_id", "provisional").iter_rows())
-    taken_back = _load_reversed(session, subject_id)
+    taken_back, parts = _load_reversed(session, subject_id), _load_parts(session, subject_id)
     names = load_names(session)
     return {
         one: Explained(
             told=found if may_see is None else redact(found, may_see),
-            provisional=bool(provisional[one]), reversed_since=found.report.event_id in taken_back, names=names,
+            provisional=bool(provisional[one]), reversed_since=found.report.event_id in taken_back,
+            taken_mg=parts.get(one, 0), names=names,
         )
         for one, found in explained.items()
     }  # fmt: skip
@@ -215,3 +220,9 @@ def _load(session: Session, sql: str, **params: Any) -> pl.DataFrame:
 def _load_reversed(session: Session, subject_id: int) -> set[int]:
     sql = "SELECT v.event_id FROM event_reversal v JOIN event e USING (event_id) WHERE e.subject_id = :s"
     return {int(event_id) for (event_id,) in session.execute(text(sql), {"s": subject_id})}
+
+
+def _load_parts(session: Session, subject_id: int) -> dict[int, int]:
+    """Return what was taken back of a person's events that still count, by event: it is off the record that names it."""
+    sql = "SELECT j.event_id, j.taken_mg FROM event_adjusted j JOIN event e USING (event_id) WHERE e.subject_id = :s"
+    return {int(event_id): int(mg) for event_id, mg in session.execute(text(sql), {"s": subject_id})}

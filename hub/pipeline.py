@@ -36,6 +36,7 @@ from hub.clearing.windows import (
 )
 from hub.context import Hub
 from hub.db import lock, reading, writing
+from hub.disputes.locking import release_locks
 from hub.errors import Busy, Conflict
 from hub.failpoints import failpoint
 from hub.ledger import postings
@@ -251,6 +252,7 @@ def clear_sealed(hub: Hub, *, now: datetime) -> int | None:
 def clear_group(hub: Hub, window_id: int, facts: Facts, *, now: datetime) -> bool:
     """Clear the next group of a sealed window: decisions, events, entries, leaf and marker; False if none is left."""
     with writing(hub.engine) as session:
+        lock(session, clearing_store.TAKE_BACK)
         window = require_window(session, window_id)
         if window.cleared_at is not None or window.groups is None or window.last_seq is None:
             return False
@@ -261,6 +263,8 @@ def clear_group(hub: Hub, window_id: int, facts: Facts, *, now: datetime) -> boo
         clearing_store.replace_provisional(session, window_id, decided.decisions["subject_id"].unique().to_list())
         _append(session, decided, window_id, provisional=False)
         clearing_store.append_reversals(session, decided.reversals, window_id)
+        # What a dispute locks of an act that falls is what is taken back.
+        release_locks(session, decided.reversals["event_id"].to_list(), window_id, now)
         entries = credit(session, decided, window_id, now)
         revoke_overstated_by(session, decided.reversals["event_id"].to_list(), now)
         window.groups_cleared += 1

@@ -78,3 +78,12 @@ class Settings(BaseSettings):
     totals_of_months_under_way: bool = Field(
         default=True, description="false: a month's totals are told when it is over, in fewer and larger parts"
     )
+    dispute_acknowledge_weekdays: int = Field(
+        default=1, ge=1, le=60, description="Monday to Friday in Asia/Shanghai, from the opening of a dispute"
+    )
+    dispute_evidence_weekdays: int = Field(
+        default=5, ge=1, le=60, description="how long both sides of a dispute may write, in such days"
+    )
+    dispute_decision_weekdays: int = Field(
+        default=15, ge=1, le=250, description="after so many such days a dispute that is not decided is overdue"
+    )

@@ -20,10 +20,13 @@ from hub.changes import log_consent_change
 from hub.clearing.windows import find_open_window
 from hub.context import Hub
 from hub.db import reading, writing
+from hub.disputes.moving import follow_deadlines
+from hub.disputes.moving import is_any_due as is_any_dispute_due
 from hub.errors import Busy
 from hub.keys.rotation import let_due_keys_sign
 from hub.log.sequencer import Sequencer
 from hub.log_signing import log_signer
+from hub.market import blocks
 from hub.pipeline import clear_dirty, clear_sealed, seal_window
 from hub.records.races import DATABASE_ERRORS, lost_a_race
 from hub.staff.sessions import purge_staff
@@ -77,6 +80,8 @@ class Worker:
             Job(name="keys", run=self._keys, every=SELDOM),
             Job(name="expire", run=self._expire, every=SELDOM),
             Job(name="reservations", run=self._reservations, every=SOON),
+            Job(name="blocks", run=self._blocks, every=SELDOM),
+            Job(name="disputes", run=self._disputes, every=SELDOM),
             Job(name="give_back", run=self._give_back, every=SELDOM),
             Job(name="webhooks", run=self._webhooks, every=SOON),
         )
@@ -162,6 +167,22 @@ class Worker:
                 return False
         with writing(self.hub.engine) as session:
             return expire_due_reservations(session, now=now) > 0
+
+    def _blocks(self) -> bool:
+        now = self.hub.clock()
+        with reading(self.hub.engine) as session:
+            if not blocks.is_any_due(session, now=now):
+                return False
+        with writing(self.hub.engine) as session:
+            return blocks.expire_due(session, now=now) > 0
+
+    def _disputes(self) -> bool:
+        now = self.hub.clock()
+        with reading(self.hub.engine) as session:
+            if not is_any_dispute_due(session, now=now):
+                return False
+        with writing(self.hub.engine) as session:
+            return follow_deadlines(session, now) > 0
 
     def _expire(self) -> bool:
         now = self.hub.clock()

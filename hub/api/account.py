@@ -19,6 +19,7 @@ from hub.clock import from_micros
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.disclosure import Shown, TooOften, load_shared, note_disclosure
+from hub.disputes.locking import load_locked_mg
 from hub.errors import NotFound
 from hub.explain import explain_stored
 from hub.records.corroboration import find_confirmations
@@ -55,10 +56,14 @@ def account_router(hub: Hub, gate: Gate) -> APIRouter:
 def _account(hub: Hub, gate: Gate, call: Any) -> dict[str, Any]:
     grant, shown, now = _look(hub, gate, call, "account")
     sums = dict.fromkeys(STATES, 0) | dict(shown.events.group_by("state").agg(pl.col("mg").sum()).iter_rows())
+    with reading(hub.engine) as session:
+        # Of pending and held: what a dispute locks, and nobody can use before it is decided.
+        locked = load_locked_mg(session, shown.events["event_id"].to_list())
     return {
         "subject": pairwise_subject(hub.ring, grant.terms.recipient, grant.subject_id),
         "as_of": now.isoformat(),
         "balances": {f"{state}_mg": sums[state] for state in STATES},
+        "locked_mg": locked,
         "events": len(shown.events),
         "authorization_details": [one.to_json() for one in shown.details],
     }

@@ -5,9 +5,9 @@ itself: its own consents and receipts, and the links to platforms that its conse
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Path, Request
 from starlette.concurrency import run_in_threadpool
 
 from consent.details import load_details
@@ -19,9 +19,11 @@ from consent.terms import HUB, GrantTerms
 from hub.api.access import Gate
 from hub.context import Hub
 from hub.db import reading
+from hub.ledger.yearly import FIRST_YEAR, LAST_YEAR, load_year
 from hub.portal.browser import visit
 
 SCOPE = "account:read"
+Year = Annotated[int, Path(ge=FIRST_YEAR, le=LAST_YEAR)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,11 @@ def mine_router(hub: Hub, gate: Gate) -> APIRouter:
     async def receipts(request: Request) -> dict[str, Any]:
         """List signed receipts; each verifies with the keys at /oauth/jwks."""
         return await run_in_threadpool(_receipts, hub, gate, request)
+
+    @router.get("/account/years/{year}")
+    async def year(request: Request, year: Year) -> dict[str, Any]:
+        """Return the signed-in person's statement of a year: opening and closing balances, and what moved each month."""
+        return await run_in_threadpool(_year, hub, gate, request, year)
 
     return router
 
@@ -114,6 +121,15 @@ def _receipts(hub: Hub, gate: Gate, request: Request) -> dict[str, Any]:
             if one.grant_id in allowed
         ]
     }
+
+
+def _year(hub: Hub, gate: Gate, request: Request, year: int) -> dict[str, Any]:
+    asker = _asker(hub, gate, request)
+    if asker.grant is not None:
+        # A recipient sees the acts that its consent names; sums of everything would tell it of the others.
+        raise HTTPException(403, "a statement of a year is for the person, signed in")
+    with reading(hub.engine) as session:
+        return load_year(session, asker.subject_id, year).to_dict()
 
 
 def _told(hub: Hub, grant: Grant) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Health, readiness and metrics. I/O: HTTP, the database."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from hub.context import Hub
 from hub.db import reading
+from hub.disputes.showing import load_counts
 from hub.errors import Busy
 from hub.log.backlog import load_backlog
 from hub.migrate import head_revision
@@ -19,6 +21,7 @@ COUNTED = {
     "tanlian_quarantined_rows": ("rows set aside", "SELECT COUNT(*) FROM quarantined WHERE state = 'open'"),
     "tanlian_dirty_subjects": ("people waiting for clearing", "SELECT COUNT(*) FROM dirty_subject"),
     "tanlian_open_links": ("links in force", "SELECT COUNT(*) FROM link WHERE valid_until IS NULL"),
+    "tanlian_open_disputes": ("disputes that are not over", "SELECT COUNT(*) FROM dispute WHERE closed_at IS NULL"),
 }
 
 
@@ -71,8 +74,20 @@ def operation_router(hub: Hub) -> APIRouter:
             with reading(hub.engine) as session:
                 for figure in load_figures(session):
                     Gauge(figure.name, figure.meaning, registry=registry).set(figure.value)
+                _tell_disputes(session, hub.clock(), registry)
         except SQLAlchemyError:
             raise Busy("the database is away or needs `tanlian migrate`") from None
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+def _tell_disputes(session: Session, now: datetime, registry: CollectorRegistry) -> None:
+    """Count disputes of a year by what they are about and what became of them."""
+    names = ["target", "state"]
+    count = Gauge("tanlian_disputes", "disputes of a year", names, registry=registry)
+    age = Gauge("tanlian_dispute_age_seconds", "median age, until the end if there is one", names, registry=registry)
+    overdue = Gauge("tanlian_disputes_overdue", "disputes whose decision is overdue", names, registry=registry)
+    for one in load_counts(session, now):
+        for gauge, value in ((count, one.count), (age, one.median_age_s), (overdue, one.overdue)):
+            gauge.labels(one.target, one.state).set(value)

@@ -75,7 +75,8 @@ def decide(
         facts: what was learnt over the whole window; None learns from these records and the windows before.
     """
     opened = reopen(records, earlier, first_seq=span.first_seq, last_seq=span.last_seq)
-    prepared = prepare(opened.records, refused_records(session, opened.records, Purpose.CLEAR, now))
+    refused = refused_records(session, opened.records, Purpose.CLEAR, now)
+    prepared = prepare(opened.records, refused, opened.barred)
     policy = policy_of_window(session, span.window_id)
     if facts is None:
         own = learning.gather_people(session, span, prepared.standing, opened.live, policy)

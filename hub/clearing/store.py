@@ -38,6 +38,8 @@ EARLIER_ROWS = RECORD_ROWS | {
     "canonical_record_id": pl.Int64(),
     "taken_back": pl.Boolean(),
 }
+TAKE_BACK = "take_back"
+"""Name of the lock that whoever takes back grams of cleared events holds: clearing, and whoever adjusts."""
 _MORE = "s.stream, s.superseded_by, s.cancelled, r.methodology"
 # Who has records in some buckets of a window, and whose earlier records were superseded by one of it, whoever has that.
 _CONCERNED = (
@@ -194,13 +196,34 @@ def load_positions(session: Session, window_id: int | None = None) -> pl.DataFra
     counts = ", ".join(f"CAST(SUM(CASE WHEN d.verdict = '{v}' THEN 1 ELSE 0 END) AS BIGINT)" for v in verdicts)
     sql = (
         "SELECT r.platform, COUNT(*), CAST(COALESCE(SUM(CASE WHEN s.superseded_by IS NULL THEN r.claimed_mg END), 0) AS BIGINT), "
-        "CAST(COALESCE(SUM(CASE WHEN v.event_id IS NULL THEN d.counted_mg ELSE 0 END), 0) AS BIGINT), "
+        "CAST(COALESCE(SUM(CASE WHEN v.event_id IS NOT NULL THEN 0 WHEN d.record_id = d.event_id "
+        "THEN d.counted_mg - COALESCE(j.taken_mg, 0) ELSE d.counted_mg END), 0) AS BIGINT), "
         f"{counts} FROM decision d JOIN reduction_record r USING (record_id) JOIN source_record s USING (record_id) "
-        "LEFT JOIN event_reversal v ON v.event_id = d.event_id "
+        "LEFT JOIN event_reversal v ON v.event_id = d.event_id LEFT JOIN event_adjusted j ON j.event_id = d.event_id "
         f"WHERE {NEWEST if window_id is None else 'd.window_id = :w'} GROUP BY r.platform ORDER BY r.platform"
     )
     schema = {"platform": pl.String()} | dict.fromkeys(("records", "claimed_mg", "counted_mg", *verdicts), pl.Int64())
-    return load_frame(session, sql, schema, **({} if window_id is None else {"w": window_id}))
+    window = {} if window_id is None else {"w": window_id}
+    found = load_frame(session, sql, schema, **window)
+    moved = _load_reattributed(session, window_id)
+    if moved.is_empty():
+        return found
+    both = found.join(moved, on="platform", how="full", coalesce=True).with_columns(pl.exclude("platform").fill_null(0))
+    return both.with_columns(counted_mg=pl.col("counted_mg") + pl.col("moved_mg")).drop("moved_mg").sort("platform")
+
+
+def _load_reattributed(session: Session, window_id: int | None) -> pl.DataFrame:
+    """Sum what staff moved of events that still count, by platform: platform, moved_mg (below zero for who lost)."""
+    which = "" if window_id is None else "AND e.window_id = :w "
+    sql = (
+        "SELECT r.platform, j.platform, e.mg - j.taken_mg FROM event_adjusted j JOIN event e ON e.event_id = j.event_id "
+        "JOIN reduction_record r ON r.record_id = e.event_id LEFT JOIN event_reversal v ON v.event_id = e.event_id "
+        f"WHERE j.platform <> r.platform AND v.event_id IS NULL {which}"
+    )
+    schema = {"lost": pl.String(), "got": pl.String(), "mg": pl.Int64()}
+    moves = load_frame(session, sql, schema, **({} if window_id is None else {"w": window_id}))
+    sides = [moves.select(platform="lost", mg=-pl.col("mg")), moves.select(platform="got", mg="mg")]
+    return pl.concat(sides).group_by("platform").agg(moved_mg=pl.col("mg").sum())
 
 
 def _typed(frame: pl.DataFrame) -> pl.DataFrame:

@@ -100,7 +100,10 @@ class EventRow(SQLModel, table=True):
 
 
 class EventReversal(SQLModel, table=True):
-    """Says that a cleared event no longer counts. The event itself is never edited."""
+    """Says that a cleared event no longer counts. The event itself is never edited.
+
+    `by_record_id` is the newer version that took it back; the event's own record where staff did (`adjustment`).
+    """
 
     __tablename__ = "event_reversal"
 

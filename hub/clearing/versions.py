@@ -17,6 +17,8 @@ CONTENT = [
     "payment_key", "claimed_mg",
 ]  # fmt: skip
 """What two records of one platform have in common when they tell the same thing twice (T1, `hub/clearing/kernel/keys.py`)."""
+TAKEN_BACK = "taken_back"
+"""Why a newer version of an act that staff took back does not count: its platform cannot bring it back (ADR 0035)."""
 _REVERSALS = {
     "event_id": pl.Int64(), "by_record_id": pl.Int64(), "reason": pl.String(), "decided_anew": pl.Int64(),
 }  # fmt: skip
@@ -29,24 +31,26 @@ class Reopened:
     `records` are the window's and those of earlier windows whose events fall. `superseded_by` is set where another
     record has taken a record's place by the end of the window. `reversals` has event_id, by_record_id, reason,
     decided_anew. `live` is what earlier windows decided and what stands beside (QUANTIFIED plus event_id, verdict,
-    counted_mg, canonical_record_id).
+    counted_mg, canonical_record_id). `barred` has the record_id of newer versions of acts that staff took back.
     """
 
     records: pl.DataFrame
     reversals: pl.DataFrame
     live: pl.DataFrame
+    barred: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """Records before the kernel.
 
-    `standing` (QUANTIFIED) goes to the kernel. `withdrawn` and `refused` are finished DECISION rows. `outdated` has
+    `standing` (QUANTIFIED) goes to the kernel. `withdrawn`, `barred` and `refused` are finished DECISION rows. `outdated` has
     record_id and superseded_by.
     """
 
     standing: pl.DataFrame
     withdrawn: pl.DataFrame
+    barred: pl.DataFrame
     refused: pl.DataFrame
     outdated: pl.DataFrame
 
@@ -91,23 +95,29 @@ def reopen(records: pl.DataFrame, earlier: pl.DataFrame, *, first_seq: int, last
         records=pl.concat([records.select(names), anew.select(names)]),
         reversals=reversals.select(list(_REVERSALS)).cast(_REVERSALS).sort("event_id"),  # type: ignore[arg-type]
         live=live.select(*QUANTIFIED_SCHEMA, "event_id", "verdict", "counted_mg", "canonical_record_id"),
+        barred=_barred(gone, first_seq),
     )
 
 
-def prepare(records: pl.DataFrame, refused: pl.DataFrame) -> Prepared:
+def prepare(records: pl.DataFrame, refused: pl.DataFrame, barred: pl.DataFrame) -> Prepared:
     """Sort the records of `reopen` for clearing.
 
     Args:
+        barred: record_id, of `reopen`; those superseded in their turn bar the version that took their place.
         refused: record_id, reason: what consent does not allow to be cleared.
     """
     outdated = pl.col("superseded_by").is_not_null()
     newest = records.filter(~outdated)
     withdrawn = newest.filter("cancelled")
-    asked = newest.filter(~pl.col("cancelled"))
+    heirs = _last_heirs(records.filter(outdated).select("record_id", "superseded_by"))
+    heirs = barred.join(heirs, on="record_id", how="left").select(record_id=pl.coalesce("superseded_by", "record_id"))
+    stopped = newest.filter(~pl.col("cancelled")).join(heirs, on="record_id", how="semi")
+    asked = newest.filter(~pl.col("cancelled")).join(heirs, on="record_id", how="anti")
     allowed = asked.join(refused, on="record_id", how="anti")
     return Prepared(
         standing=allowed.select(list(QUANTIFIED_SCHEMA)),
         withdrawn=_decisions(withdrawn, rule="T1", reason=pl.lit("withdrawn_by_platform")),
+        barred=_decisions(stopped, rule="T1", reason=pl.lit(TAKEN_BACK)),
         refused=_decisions(asked.join(refused, on="record_id"), rule="consent", reason=pl.col("reason")),
         outdated=records.filter(outdated).select("record_id", "superseded_by"),
     )
@@ -115,7 +125,9 @@ def prepare(records: pl.DataFrame, refused: pl.DataFrame) -> Prepared:
 
 def complete(prepared: Prepared, decisions: pl.DataFrame, live: pl.DataFrame) -> pl.DataFrame:
     """Return the kernel's decisions with those of outdated, withdrawn and refused records (DECISION columns)."""
-    decided = pl.concat([decisions.select(list(DECISION_SCHEMA)), prepared.withdrawn, prepared.refused])
+    decided = pl.concat(
+        [decisions.select(list(DECISION_SCHEMA)), prepared.withdrawn, prepared.barred, prepared.refused]
+    )
     told = ["record_id", "event_id", "canonical_record_id"]
     heirs = pl.concat([decided.select(told), live.select(told)]).rename(
         {"record_id": "superseded_by", "canonical_record_id": "heir"}
@@ -131,6 +143,13 @@ def complete(prepared: Prepared, decisions: pl.DataFrame, live: pl.DataFrame) ->
         canonical_record_id=pl.col("heir"),
     )
     return pl.concat([decided, outdated.select(list(DECISION_SCHEMA)).cast(DECISION_SCHEMA)])
+
+
+def _barred(gone: pl.DataFrame, first_seq: int) -> pl.DataFrame:
+    """Return record_id of the versions that came after staff had taken an act back, and of those that came after such ones."""
+    own = (pl.col("event_id") == pl.col("record_id")) & pl.col("taken_back")
+    again = (own | (pl.col("reason") == TAKEN_BACK)) & (pl.col("superseded_by") >= first_seq)
+    return gone.filter(again).select(record_id="superseded_by")
 
 
 def _told_alike(told: pl.DataFrame, gone: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hub.clearing.engines.looking import explain_files
 from hub.clearing.explain.explanation import Explanation, Match, Report, redact
-from hub.clearing.explain.sentences import LANGUAGES, ZONE, contest, local_time, notes, sentence, word
+from hub.clearing.explain.sentences import LANGUAGES, ZONE, contest, local_time, sentence, word
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.db import reading
 from hub.errors import UsageProblem
@@ -60,7 +60,7 @@ def explain(
             names = load_names(session)
         explained = Explained(
             told=_for(explained.told, platform), provisional=explained.provisional,
-            reversed_since=explained.reversed_since, names=names,
+            reversed_since=explained.reversed_since, taken_mg=explained.taken_mg, names=names,
         )  # fmt: skip
     if as_json:
         print_json({"record_id": record_id, **explained.to_dict()})
@@ -80,9 +80,7 @@ def _print(explained: Explained, language: str) -> None:
     told, names = explained.told, explained.names
     other = next(one for one in LANGUAGES if one != language)
     said = f"[bold]{sentence(told, language, names)}[/bold]\n[dim]{sentence(told, other, names)}[/dim]"
-    beside = notes(
-        told, language, names, provisional=explained.provisional, reversed_since=explained.reversed_since
-    )  # fmt: skip
+    beside = explained.notes(language)
     out.print(Panel("\n".join([said, *beside]), title=f"record {told.report.record_id}", title_align="left"))
     decided = Table.grid(padding=(0, 2))
     for name, value in _decided(told):

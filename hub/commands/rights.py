@@ -1,4 +1,4 @@
-"""people export, people erase: what a person may ask of the hub, done on their behalf. I/O: files, the database."""
+"""people export, statement, erase: what a person may ask of the hub, done on their behalf. I/O: files, the database."""
 
 import json
 import os
@@ -9,14 +9,16 @@ import typer
 
 from consent.link_access import LinkUnusable
 from consent.people import load_subject_id
-from hub.commands.console import AS_JSON, opened_hub, out, print_json
+from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.context import Hub
 from hub.db import reading
 from hub.errors import NotFound, UsageProblem
+from hub.ledger.yearly import FIRST_YEAR, LAST_YEAR, load_year
 from hub.rights.erase import erase_person
 from hub.rights.export import export_person
 from hub.sync.words import in_words
 from hub.uploads import take_upload
+from standards.choice import format_grams
 
 
 def export(
@@ -32,6 +34,27 @@ def export(
         with os.fdopen(descriptor, "w+b") as target:
             export_person(hub, subject_id, target)
     out.print(f"{file}: {file.stat().st_size:,} bytes")
+
+
+def statement(
+    name: str,
+    year: Annotated[int, typer.Option(min=FIRST_YEAR, max=LAST_YEAR, help="The year, in China's time.")],
+    as_json: bool = AS_JSON,
+) -> None:
+    """Show what a person had at the begin of a year, what moved in each month, and what was there at its end."""
+    with opened_hub() as hub:
+        subject_id = _find(hub, name)
+        with reading(hub.engine) as session:
+            told = load_year(session, subject_id, year).to_dict()
+    if as_json:
+        print_json(told)
+        return
+    for when in ("opening", "closing"):
+        sums = [f"{account} {format_grams(mg)} g" for account, mg in told[f"{when}_mg"].items()]
+        out.print(f"{when}: {', '.join(sums) or 'nothing'}")
+    names = ("month", "entry", "account", "participant", "entries", "mg")
+    rows = [[f"{one[name]:,}" if name == "mg" else one[name] or "" for name in names] for one in told["lines"]]
+    table(f"{name}, {year}", list(names), rows, numbers=frozenset({0, 4, 5}))
 
 
 def erase(

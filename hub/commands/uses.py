@@ -78,7 +78,7 @@ def pay(
 ) -> None:
     """Pay a debt with grams of the participant's pool, or let the hub's buffer stand in."""
     with opened_hub() as hub, writing(hub.engine) as session:
-        left = repay(session, platform, mg, source, now=hub.clock())
+        left = repay(session, platform, mg, source, now=hub.clock()).left_mg
     if as_json:
         print_json({"participant": platform, "paid_mg": mg, "left_mg": left})
     else:

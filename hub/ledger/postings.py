@@ -3,14 +3,21 @@
     issue    activity of the canonical platform  ->  pending of the subject     when a sealed window is cleared
     hold     pending of the subject              ->  held of the subject        when the window is final
     reverse  wherever the subject's grams are    ->  activity of the platform   when a later version takes an act back
+    adjust   the same, a part of an event        ->  activity of the platform   when staff take a part of it back; or from the
+             activity of one platform to that of another, when the act is found to be the other's
     forfeit  pending, held                       ->  forfeited of the subject   when the person is erased
     reserve  held of the subject                 ->  reserved of the subject    when a participant reserves grams
     use      reserved of the subject             ->  redeemed, transferred or retired of the subject at the participant,
                                                      and back to held what was reserved and not used
     release  reserved of the subject             ->  held of the subject        when a reservation is voided or runs out
+    lock     pending or held of the subject      ->  locked of the subject      when a dispute about the act is opened
+    unlock   locked of the subject               ->  pending, or held if final  when it is over, or the act is taken back
     settle   held of the subject                 ->  owed of the platform       what was taken back while it was reserved
     replace  transferred of a subject at the one ->  owed of the platform       who owes delivers grams of its pool
     draw     buffer of the hub                   ->  owed of the platform       who owes cannot
+    pool     held of the subject                 ->  issued of the subject at   when grams are pooled into a block
+                                                     the market
+    retire   issued of the subject at the market ->  retired of the subject there   when the block is retired
 
 A reversal whose grams are used takes them from `owed` of the platform that reported the act: the only account beside
 `activity` that may be below zero. A use is never undone.
@@ -46,6 +53,8 @@ SIDE_SCHEMA = {
     "mg": pl.Int64(),
 }
 LOT_SCHEMA = {"window_id": pl.Int64(), "vintage": pl.Int64(), "rights": pl.String(), "mg": pl.Int64()}
+Posted = tuple[pl.DataFrame, pl.DataFrame]
+"""Entries (ENTRY_SCHEMA) and their sides (SIDE_SCHEMA)."""
 HUB = "hub"
 """Whose the buffer is."""
 USED_AS = {Use.REDEEM: "redeemed", Use.TRANSFER: "transferred", Use.RETIRE: "retired"}
@@ -57,7 +66,7 @@ def vintage_of(start_at: pl.Expr) -> pl.Expr:
     return (local.dt.year() * 10_000 + local.dt.month().cast(pl.Int32) * 100 + local.dt.day()).cast(pl.Int64)
 
 
-def issue(events: pl.DataFrame, window_id: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+def issue(events: pl.DataFrame, window_id: int) -> Posted:
     """Enter the counted events of a window: grams appear at the person, pending, against the platform's activity.
 
     Args:
@@ -72,7 +81,7 @@ def issue(events: pl.DataFrame, window_id: int) -> tuple[pl.DataFrame, pl.DataFr
     )
 
 
-def hold(pending: pl.DataFrame, window_id: int, *, buffer_permille: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
+def hold(pending: pl.DataFrame, window_id: int, *, buffer_permille: int = 0) -> Posted:
     """Enter that a final window's pending grams are now held: one entry a subject, two or three sides a vintage.
 
     Args:
@@ -106,15 +115,16 @@ def hold(pending: pl.DataFrame, window_id: int, *, buffer_permille: int = 0) -> 
     return _entries(people, "hold", "window_final", window_id), frame.select(list(SIDE_SCHEMA))
 
 
-def reverse(issued: pl.DataFrame, window_id: int, reason: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Enter full reversals of issue entries, out of wherever the grams are now.
+def reverse(issued: pl.DataFrame, window_id: int, reason: str, *, kind: str = "reverse") -> Posted:
+    """Enter reversals of issue entries, out of wherever the grams are now.
 
     Args:
-        issued: event_id, entry_id (of the issue), subject_id, platform, issue_window, vintage, mg, held_as; and of the mg
-            how much is free to be taken from that account: `free` (both rights together), `free_incentive`,
-            `free_attribute` (parted ones). The platform owes the rest.
+        issued: event_id (the entry's source), entry_id (of the issue), subject_id, platform, issue_window, vintage, mg (to
+            take back), held_as; and of the mg how much is free to be taken from that account: `free` (both rights
+            together), `free_incentive`, `free_attribute` (parted ones). The platform owes the rest.
+        kind: "adjust" where it is a part of what is left of the event.
     """
-    entries = _entries(issued, "reverse", reason, window_id).with_columns(reverses=issued["entry_id"])
+    entries = _entries(issued, kind, reason, window_id).with_columns(reverses=issued["entry_id"])
     both = pl.min_horizontal("mg", "free")
     rest = pl.col("mg") - both
     incentive, attribute = (pl.min_horizontal(rest, f"free_{word}") for word in ("incentive", "attribute"))
@@ -133,7 +143,7 @@ def reverse(issued: pl.DataFrame, window_id: int, reason: str) -> tuple[pl.DataF
         owned = account == "own"
         sides.append(
             issued.select(
-                kind=pl.lit("reverse"),
+                kind=pl.lit(kind),
                 source_id=pl.col("event_id"),
                 line=pl.lit(line, pl.Int64()),
                 account_kind=pl.col("held_as") if owned else pl.lit(account),
@@ -148,7 +158,22 @@ def reverse(issued: pl.DataFrame, window_id: int, reason: str) -> tuple[pl.DataF
     return entries, pl.concat(sides).cast(pl.Schema(SIDE_SCHEMA))
 
 
-def forfeit(balances: pl.DataFrame, subject_id: int, window_id: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+def reattribute(issued: pl.DataFrame, number: int, to_platform: str, window_id: int, reason: str) -> Posted:
+    """Enter that one issued act counts for another platform: its person's grams stay where they are.
+
+    Args:
+        issued: as for `reverse`, one row; `platform` is the one that it counted for.
+    """
+    (row,) = issued.iter_rows(named=True)
+    lot = issued.select(
+        window_id="issue_window", vintage="vintage", rights=pl.lit(Rights.BOTH.value), mg="mg"
+    ).cast(pl.Schema(LOT_SCHEMA))  # fmt: skip
+    sides = [side("activity", lot, +1, platform=row["platform"]), side("activity", lot, -1, platform=to_platform)]
+    entries, moved = move("adjust", reason, number, window_id, sides)
+    return entries.with_columns(reverses=pl.lit(row["entry_id"], pl.Int64())), moved
+
+
+def forfeit(balances: pl.DataFrame, subject_id: int, window_id: int) -> Posted:
     """Enter that nobody can use these grams any more: one entry for a person who is erased, two sides a balance.
 
     Args:
@@ -166,9 +191,7 @@ def forfeit(balances: pl.DataFrame, subject_id: int, window_id: int) -> tuple[pl
     return _entries(person, "forfeit", "erased", window_id), pl.concat(sides).select(list(SIDE_SCHEMA))
 
 
-def move(
-    kind: str, reason: str, source_id: int, window_id: int, sides: Sequence[pl.DataFrame]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def move(kind: str, reason: str, source_id: int, window_id: int, sides: Sequence[pl.DataFrame]) -> Posted:
     """Enter one movement between accounts.
 
     Args:

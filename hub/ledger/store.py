@@ -24,7 +24,7 @@ ACCOUNT_SCHEMA = {
     "subject_id": pl.Int64(),
     "platform": pl.String(),
 }
-KEPT = ("held", "reserved", "issued", "transferred", "forfeited", "buffer")
+KEPT = ("held", "reserved", "locked", "issued", "transferred", "forfeited", "buffer")
 """Accounts whose balances are kept beside their postings: grams that somebody could still spend, or take back."""
 LOT = ["account_id", "window_id", "vintage", "rights"]
 
@@ -56,7 +56,7 @@ def append_entries(session: Session, entries: pl.DataFrame, sides: pl.DataFrame,
 
 def _note_debts(session: Session, entries: pl.DataFrame, sides: pl.DataFrame) -> None:
     """Remember by whom and of whose grams is owed what a reversal took from `owed`."""
-    owed = sides.filter((pl.col("kind") == "reverse") & (pl.col("account_kind") == "owed"))
+    owed = sides.filter(pl.col("kind").is_in(["reverse", "adjust"]) & (pl.col("account_kind") == "owed"))
     if owed.is_empty():
         return
     whose = load_by_ids(
@@ -129,9 +129,10 @@ def load_lots(session: Session, subject_id: int, account_kind: str, *, hold: boo
 def load_pending(session: Session, window_id: int) -> pl.DataFrame:
     """Load what is pending in a window: subject_id, vintage, mg; balances of zero are left out."""
     sql = (
-        "SELECT a.subject_id, p.vintage, CAST(SUM(p.mg) AS BIGINT) FROM posting p JOIN account a USING (account_id) "
-        "WHERE p.window_id = :w AND a.kind = 'pending' GROUP BY a.subject_id, p.vintage HAVING SUM(p.mg) <> 0 "
-        "ORDER BY a.subject_id, p.vintage"
+        # Summed before it is joined: there are fewer sums than postings, whatever the planner knows of either.
+        "SELECT a.subject_id, p.vintage, p.mg FROM (SELECT account_id, vintage, CAST(SUM(mg) AS BIGINT) AS mg FROM posting "
+        "WHERE window_id = :w GROUP BY account_id, vintage HAVING SUM(mg) <> 0) p JOIN account a USING (account_id) "
+        "WHERE a.kind = 'pending' ORDER BY a.subject_id, p.vintage"
     )
     schema = {"subject_id": pl.Int64(), "vintage": pl.Int64(), "mg": pl.Int64()}
     return load_frame(session, sql, schema, w=window_id)
@@ -140,16 +141,19 @@ def load_pending(session: Session, window_id: int) -> pl.DataFrame:
 def load_issued(session: Session, event_ids: list[int]) -> pl.DataFrame:
     """Load the issue entries of events as `postings.reverse` wants them; events that issued nothing are left out.
 
-    The grams of one person, window and vintage are alike, so what is free is given to one event after the other.
+    What was taken back of an event before is off its `mg`, and its platform is the one that it counts for now. The grams of
+    one person, window and vintage are alike, so what is free is given to one event after the other.
     """
     sql = (
-        "SELECT e.source_id, e.entry_id, s.subject_id, f.platform, ps.window_id, ps.vintage, ps.mg, "
+        "SELECT e.source_id, e.entry_id, s.subject_id, COALESCE(j.platform, f.platform), ps.window_id, ps.vintage, "
+        "ps.mg - COALESCE(j.taken_mg, 0), "
         "CASE WHEN q.erased_at IS NOT NULL THEN 'forfeited' WHEN w.state = 'final' THEN 'held' ELSE 'pending' END "
         "FROM journal_entry e JOIN posting ps ON ps.entry_id = e.entry_id AND ps.line = 1 "
         "JOIN posting pf ON pf.entry_id = e.entry_id AND pf.line = 0 "
         "JOIN account s ON s.account_id = ps.account_id JOIN account f ON f.account_id = pf.account_id "
         "JOIN clearing_window w ON w.window_id = e.window_id LEFT JOIN person q ON q.subject_id = s.subject_id "
-        "WHERE e.kind = 'issue' AND e.source_id IN :ids ORDER BY e.source_id"
+        "LEFT JOIN event_adjusted j ON j.event_id = e.source_id WHERE e.kind = 'issue' AND e.source_id IN :ids "
+        "ORDER BY e.source_id"
     )
     schema = {
         "event_id": pl.Int64(), "entry_id": pl.Int64(), "subject_id": pl.Int64(), "platform": pl.String(),

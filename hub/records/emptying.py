@@ -28,6 +28,9 @@ _ROWS = 5_000
 def empty_records(session: Session, ring: KeyRing, subject_id: int) -> int:
     """Mark every record of a person as spent, then empty it; returns how many there were.
 
+    A record can have versions of two people: a newer one may say that the act was somebody else's. All of them get the new
+    name, so that they stay versions of one record, and it is marked once, however many of its people are erased.
+
     The caller holds the open window alone, so no delivery brings another one meanwhile.
     """
     _spend(session, ring.hmac_key(KeyPurpose.SPENT), subject_id)
@@ -43,7 +46,8 @@ def empty_records(session: Session, ring: KeyRing, subject_id: int) -> int:
     )
     if places:
         session.execute(text("UPDATE reduction_record SET region = :region WHERE record_id = :record_id"), places)
-    session.execute(text("UPDATE hold_review SET why = '' WHERE subject_id = :s"), {"s": subject_id})
+    for table in ("hold_review", "adjustment"):
+        session.execute(text(f"UPDATE {table} SET why = '' WHERE subject_id = :s"), {"s": subject_id})
     session.execute(
         text(f"UPDATE event SET start_us = {_DAY}, end_us = {_DAY} WHERE subject_id = :s"), {"s": subject_id}
     )
@@ -84,7 +88,11 @@ def _places_of_amounts(session: Session, subject_id: int) -> list[dict[str, int]
 
 def _spend(session: Session, key: bytes, subject_id: int) -> None:
     """Keep a mark of every record, counted or not: who forgets what did not count could try it again."""
-    sql = "SELECT DISTINCT platform, stream, source_id FROM source_record WHERE subject_id = :s"
+    sql = (
+        "SELECT DISTINCT platform, stream, source_id FROM source_record s WHERE subject_id = :s AND NOT EXISTS ("
+        "SELECT 1 FROM source_record o JOIN person p ON p.subject_id = o.subject_id WHERE o.platform = s.platform "
+        "AND o.stream = s.stream AND o.source_id = s.source_id AND p.erased_at IS NOT NULL)"
+    )
     tokens = [{"t": spent_token(key, *identity)} for identity in session.execute(text(sql), {"s": subject_id})]
     for start in range(0, len(tokens), _ROWS):
         session.execute(
@@ -105,7 +113,10 @@ def _forget_breaks(session: Session, subject_id: int) -> None:
         ),
         {"s": subject_id},
     )
-    places = "(SELECT window_id, platform, stream FROM source_record WHERE subject_id = :s)"
+    places = (
+        "(SELECT o.window_id, o.platform, o.stream FROM source_record s JOIN source_record o ON o.platform = s.platform "
+        "AND o.stream = s.stream AND o.source_id = s.source_id WHERE s.subject_id = :s)"
+    )
     session.execute(
         text(
             "UPDATE stream_reconciliation SET ours_digest = NULL, theirs_digest = NULL "
@@ -126,6 +137,7 @@ def _empty_sources(session: Session, subject_id: int) -> int:
         }
         for record_id, platform, stream, source in session.execute(text(sql), {"s": subject_id})
     ]
+    _rename_others(session, subject_id, names)
     for start in range(0, len(rows), _ROWS):
         session.execute(
             text(
@@ -135,3 +147,20 @@ def _empty_sources(session: Session, subject_id: int) -> int:
             [{**row, "none": b""} for row in rows[start : start + _ROWS]],
         )
     return len(rows)
+
+
+def _rename_others(session: Session, subject_id: int, names: dict[tuple[str, str, str], str]) -> None:
+    """Give other people's versions of this person's records the names that this person's get."""
+    shared = text(
+        "SELECT DISTINCT o.platform, o.stream, o.source_id FROM source_record s JOIN source_record o "
+        "ON o.platform = s.platform AND o.stream = s.stream AND o.source_id = s.source_id "
+        "AND o.subject_id <> s.subject_id WHERE s.subject_id = :s"
+    )
+    for platform, stream, source in session.execute(shared, {"s": subject_id}).all():
+        session.execute(
+            text(
+                "UPDATE source_record SET source_id = :name "
+                "WHERE platform = :p AND stream = :t AND source_id = :old AND subject_id <> :s"
+            ),
+            {"name": names[platform, stream, source], "p": platform, "t": stream, "old": source, "s": subject_id},
+        )

@@ -68,7 +68,9 @@ _STANDING = (
     f"JOIN person p ON p.subject_id = r.subject_id LEFT JOIN decision d ON d.record_id = r.record_id AND {NEWEST} "
     "LEFT JOIN event_reversal x ON x.event_id = d.event_id "
     "WHERE r.methodology = :old AND s.superseded_by IS NULL AND NOT s.cancelled AND x.event_id IS NULL "
-    "AND (d.verdict IS NULL OR d.verdict <> 'rejected')"
+    "AND (d.verdict IS NULL OR d.verdict <> 'rejected') "
+    # What staff took back of an act is of the amount that they saw: another methodology does not bring it back.
+    "AND NOT EXISTS (SELECT 1 FROM event_adjusted j WHERE j.event_id = d.event_id AND j.taken_mg > 0)"
 )
 # Grams that were never issued, because crediting was not allowed then, are not made by a restatement.
 _CREDITED = (

@@ -35,6 +35,7 @@ from hub.changes import log_change, log_consent_change
 from hub.clearing.windows import hold_unfinished_windows
 from hub.context import Hub
 from hub.db import reading, writing
+from hub.disputes.moving import forget_disputes
 from hub.errors import NotFound
 from hub.failpoints import failpoint
 from hub.ledger import postings
@@ -133,11 +134,13 @@ def _destroy(session: Session, hub: Hub, subject_id: int, now: datetime, *, toke
     person = _require_person(session, subject_id)
     _end_everything(session, hub, subject_id, now)  # whatever was allowed or linked since the first step
     void_all(session, subject_id, now=now)
+    forget_disputes(session, subject_id, window_id, now)
     forget_attestations(session, subject_id, now, tell=log_change)
     forget_memberships(session, subject_id, now=now)
     records = empty_records(session, hub.ring, subject_id)
     links = _empty_links(session, subject_id)
     forfeited = _forfeit(session, subject_id, window_id, now)
+    session.execute(text("UPDATE block_share SET salt = :none WHERE subject_id = :s"), {"none": b"", "s": subject_id})
     session.execute(text("UPDATE receipt SET jws_sealed = :none WHERE subject_id = :s"), {"none": b"", "s": subject_id})
     session.execute(text("UPDATE person SET guardian_id = NULL WHERE guardian_id = :s"), {"s": subject_id})
     for name in (

@@ -21,8 +21,10 @@ from hub.attestations.store import load_attestations, open_claims, open_whole, s
 from hub.clock import from_micros
 from hub.context import Hub
 from hub.db import reading
+from hub.disputes.showing import export_disputes
 from hub.errors import NotFound
 from hub.ledger.store import load_balances
+from hub.market.mine import load_payouts_of, load_shares_of
 from hub.rights.archive import write_archive
 
 _SQL = {
@@ -37,7 +39,9 @@ _SQL = {
     ),
     "events": (
         "SELECT e.event_id, e.behaviour, e.start_us, e.end_us, e.mg, e.records, e.policy, e.methodology, e.provisional, "
-        "e.window_id, CASE WHEN v.event_id IS NULL THEN 0 ELSE 1 END AS taken_back FROM event e "
+        "e.window_id, CASE WHEN v.event_id IS NULL THEN 0 ELSE 1 END AS taken_back, "
+        "COALESCE(j.taken_mg, 0) AS part_taken_back_mg FROM event e "
+        "LEFT JOIN event_adjusted j ON j.event_id = e.event_id "
         "LEFT JOIN event_reversal v ON v.event_id = e.event_id WHERE e.subject_id = :s ORDER BY e.event_id"
     ),
     "programmes": (
@@ -71,7 +75,10 @@ def export_person(hub: Hub, subject_id: int, target: IO[bytes]) -> None:
                 for one in load_receipts(session, hub.ring, subject_id=subject_id)
             ],
             "attestations": list(_attestations(session, hub, subject_id, now)),
+            "disputes": export_disputes(session, hub, subject_id, now),
             "source_records": list(_sources(session, hub, subject_id)),
+            "market_shares": list(load_shares_of(session, subject_id)),
+            "market_income": list(load_payouts_of(session, subject_id)),
         }  # fmt: skip
         sections |= {name: list(_rows(session, sql, subject_id)) for name, sql in _SQL.items()}
     write_archive(target, profile, sections, key=hub.ring.signing_key, issuer=hub.settings.issuer, now=now)

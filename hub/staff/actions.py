@@ -25,7 +25,7 @@ from standards.canonical import canonical_bytes
 
 BY_COMMAND = "staff.by_command"
 # What may stand beside an action: closed names with ids of our own. A name, a sentence or a query has no place in it.
-_ID_NAMES = frozenset({"participant", "region", "window", "refusal"})
+_ID_NAMES = frozenset({"dispute", "participant", "region", "window", "refusal"})
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 

@@ -21,6 +21,9 @@ RIGHT_NAMES = {
     Right.SEE_CASE: ("在立案范围内查看辖区个案", "see what a case in the jurisdiction is about"),
     Right.DECIDE_HOLDS: ("放行或驳回被搁置的行为", "release or reject what clearing held"),
     Right.SETTLE_BREAKS: ("处理并签署对账差异", "settle breaks between statements and sign them"),
+    Right.ADJUST: ("冲销、更正或改归已清分的行为", "take back, correct or move what was cleared"),
+    Right.OPEN_DISPUTES: ("在立案范围内就辖区事项提出争议", "open disputes within a case in the jurisdiction"),
+    Right.DECIDE_DISPUTES: ("受理并裁定争议", "take care of disputes and decide them"),
 }
 # The words of the record, as they are shown: in both languages, and short enough for a phone.
 WHAT_NAMES = {
@@ -37,12 +40,20 @@ WHAT_NAMES = {
     What.HOLD_REJECTED: ("驳回一项搁置", "rejected a hold"),
     What.BREAK_PROPOSED: ("提议处理一项差异", "proposed about a break"),
     What.BREAK_SIGNED: ("签署一项差异", "signed a break"),
+    What.ADJUSTED: ("作出一项调整", "posted an adjustment"),
+    What.DISPUTE_OPENED: ("提出一项争议", "opened a dispute"),
+    What.DISPUTE_SEEN: ("查看一项争议", "saw a dispute"),
+    What.DISPUTE_EVIDENCE: ("在争议中补充材料", "wrote in a dispute"),
+    What.DISPUTE_MOVED: ("推进一项争议", "moved a dispute on"),
+    What.DISPUTE_DECIDED: ("裁定一项争议", "decided a dispute"),
+    What.DISPUTE_WITHDRAWN: ("撤回一项争议", "withdrew a dispute"),
 }
 FIGURE_NAMES = {
     "tanlian_source_records": "已接收记录",
     "tanlian_quarantined_rows": "搁置的行",
     "tanlian_dirty_subjects": "待清算的人",
     "tanlian_open_links": "有效关联",
+    "tanlian_open_disputes": "未结争议",
     "tanlian_log_waiting": "待签名日志",
 }
 

@@ -31,6 +31,9 @@ class Right(StrEnum):
     SEE_CASE = "staff.see_case"
     DECIDE_HOLDS = "staff.decide_holds"
     SETTLE_BREAKS = "staff.settle_breaks"
+    ADJUST = "staff.adjust"
+    OPEN_DISPUTES = "staff.open_disputes"
+    DECIDE_DISPUTES = "staff.decide_disputes"
 
 
 class What(StrEnum):
@@ -49,18 +52,34 @@ class What(StrEnum):
     HOLD_REJECTED = "staff.hold_rejected"
     BREAK_PROPOSED = "staff.break_proposed"
     BREAK_SIGNED = "staff.break_signed"
+    ADJUSTED = "staff.adjusted"
+    DISPUTE_OPENED = "staff.dispute_opened"
+    DISPUTE_SEEN = "staff.dispute_seen"
+    DISPUTE_EVIDENCE = "staff.dispute_evidence"
+    DISPUTE_MOVED = "staff.dispute_moved"
+    DISPUTE_DECIDED = "staff.dispute_decided"
+    DISPUTE_WITHDRAWN = "staff.dispute_withdrawn"
 
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.PLATFORM: frozenset({Right.SEE_OWN, Right.SEE_STATEMENTS}),
-    Role.REGULATOR: frozenset({Right.SEE_OWN, Right.SEE_FIGURES, Right.SEE_CASE}),
-    Role.OPERATOR: frozenset({Right.SEE_OWN, Right.SEE_OPERATION, Right.DECIDE_HOLDS, Right.SETTLE_BREAKS}),
+    Role.REGULATOR: frozenset({Right.SEE_OWN, Right.SEE_FIGURES, Right.SEE_CASE, Right.OPEN_DISPUTES}),
+    Role.OPERATOR: frozenset(
+        {
+            Right.SEE_OWN,
+            Right.SEE_OPERATION,
+            Right.DECIDE_HOLDS,
+            Right.SETTLE_BREAKS,
+            Right.ADJUST,
+            Right.DECIDE_DISPUTES,
+        }
+    ),
 }
 # What may be done within an open case only: the right alone opens nothing.
-NEEDS_CASE = frozenset({Right.SEE_CASE})
+NEEDS_CASE = frozenset({Right.SEE_CASE, Right.OPEN_DISPUTES})
 # What belongs to one platform or one region: the act has to say which.
 NEEDS_PARTICIPANT = frozenset({Right.SEE_STATEMENTS})
-NEEDS_REGION = frozenset({Right.SEE_FIGURES, Right.SEE_CASE})
+NEEDS_REGION = frozenset({Right.SEE_FIGURES, Right.SEE_CASE, Right.OPEN_DISPUTES})
 
 
 class Refusal(StrEnum):

@@ -15,16 +15,23 @@ from hub.db import is_postgresql, load_frame
 from hub.totals.taking import ACT_SCHEMA, MEMBERSHIP_SCHEMA, OWN_SCHEMA, PROGRAMME_SCHEMA
 from standards.behaviours import load_behaviours
 
-LOADED_SCHEMA: dict[str, Any] = {**ACT_SCHEMA, "window_id": pl.Int64(), "mg": pl.Int64(), "reversed_in": pl.Int64()}
+LOADED_SCHEMA: dict[str, Any] = {
+    **ACT_SCHEMA, "window_id": pl.Int64(), "mg": pl.Int64(), "acts": pl.Int64(), "reversed_in": pl.Int64(),
+}  # fmt: skip
 USE_SCHEMA: dict[str, Any] = {
     "subject_id": pl.Int64(), "used_as": pl.String(), "window_id": pl.Int64(), "posted_us": pl.Int64(), "mg": pl.Int64(),
 }  # fmt: skip
 USED = ("redeemed", "transferred", "retired")
 """Accounts onto which grams are used up; `hub/ledger/postings.py` lists the kinds."""
+# An act of which a part was taken back is told as two: what is left of it, and the part, which is no act of its own.
 _ACTS = (
-    "SELECT e.event_id, e.subject_id, e.start_us, e.behaviour, r.region, e.window_id, e.mg, v.window_id FROM event e "
-    "JOIN reduction_record r ON r.record_id = e.event_id LEFT JOIN event_reversal v ON v.event_id = e.event_id "
-    "WHERE e.provisional = :no AND e.mg > 0 AND {which}"
+    "SELECT e.event_id, e.subject_id, e.start_us, e.behaviour, r.region, e.window_id, e.mg - COALESCE(j.taken_mg, 0), 1, "
+    "v.window_id FROM event e JOIN reduction_record r ON r.record_id = e.event_id "
+    "LEFT JOIN event_adjusted j ON j.event_id = e.event_id LEFT JOIN event_reversal v ON v.event_id = e.event_id "
+    "WHERE e.provisional = :no AND e.mg > 0 AND {which} UNION ALL "
+    "SELECT e.event_id, e.subject_id, e.start_us, e.behaviour, r.region, e.window_id, v.mg, 0, v.window_id "
+    "FROM event e JOIN reduction_record r ON r.record_id = e.event_id JOIN adjustment v ON v.event_id = e.event_id "
+    "WHERE v.posted_as = 'adjust' AND v.to_platform IS NULL AND e.provisional = :no AND {which}"
 )
 
 
@@ -43,7 +50,8 @@ def load_acts(
     """Load the acts of a range of windows (both ends included) that began from `since_us` to before `until_us`.
 
     Returns:
-        LOADED_SCHEMA; `reversed_in` is the window that took the event back, of those that are cleared.
+        LOADED_SCHEMA; `reversed_in` is the window that took it back, of those that are cleared; `acts` is 0 for a part of an
+        event that was taken back by itself, and 1 for what is left of it.
     """
     which = "e.window_id >= :first AND e.window_id <= :last AND e.start_us >= :since AND e.start_us < :until"
     params = {"first": first, "last": last, "since": since_us, "until": until_us, "no": False}

@@ -175,7 +175,7 @@ def _tell_taken_back(update: _Update) -> Iterator[Told]:
         elif not _may_be_told(update, month):
             _wait(session, TAKEN_BACK, month, since)
         else:
-            cells = whole(mine.with_columns(acts=pl.lit(1, pl.Int64)), update.rule)
+            cells = whole(mine, update.rule)
             cells = cells if _leaves_enough(update, month) else cells.clear()
             yield _keep(update, last_release(session) + 1, TAKEN_BACK, month, since, cells, facts=len(mine))
 
@@ -304,7 +304,7 @@ def _label(update: _Update, acts: pl.DataFrame, begin: int) -> pl.DataFrame:
 
 def _places_and_kinds(acts: pl.DataFrame) -> pl.DataFrame:
     labelled = label_places(acts).join(load.categories(), on="behaviour", how="left", maintain_order="left")
-    return labelled.with_columns(pl.col("category").fill_null(""), acts=pl.lit(1, pl.Int64))
+    return labelled.with_columns(pl.col("category").fill_null(""))
 
 
 def _with_month(acts: pl.DataFrame) -> pl.DataFrame:

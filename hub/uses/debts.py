@@ -70,8 +70,16 @@ def settle_debts(
     return settled
 
 
-def repay(session: Session, platform: str, mg: int, source: Source, *, now: datetime) -> int:
-    """Pay what a platform owes, the oldest debt first; returns what it still owes, in milligrams.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paid:
+    """A payment: the source of its entry, and what is still owed, in milligrams."""
+
+    number: int
+    left_mg: int
+
+
+def repay(session: Session, platform: str, mg: int, source: Source, *, now: datetime) -> Paid:
+    """Pay what a platform owes, the oldest debt first.
 
     Only whole grams pay: both rights of them. The oldest acts go first.
 
@@ -79,6 +87,9 @@ def repay(session: Session, platform: str, mg: int, source: Source, *, now: date
         Conflict: it does not owe so much, or there is not so much to pay with.
     """
     window_id = join_open_window(session)
+    kind, reason, account = _POSTED[source]
+    # Balances before debts, as whoever closes a reservation: two who wait for each other would never end.
+    lots = _load_source(session, account, HUB if source is Source.BUFFER else platform)
     wanted = select(Debt).where(
         col(Debt.platform) == platform, col(Debt.left_mg) > 0, col(Debt.rights) == Rights.BOTH.value
     )
@@ -86,8 +97,6 @@ def repay(session: Session, platform: str, mg: int, source: Source, *, now: date
     owed = sum(debt.left_mg for debt in debts)
     if not 0 < mg <= owed:
         raise Conflict(f"{platform} owes {owed:,} mg; between 1 and that can be paid")
-    kind, reason, account = _POSTED[source]
-    lots = _load_source(session, account, HUB if source is Source.BUFFER else platform)
     before = pl.col("mg").cum_sum() - pl.col("mg")
     paid = lots.with_columns(mg=pl.min_horizontal("mg", (pl.lit(mg) - before).clip(0))).filter(pl.col("mg") > 0)
     if int(paid["mg"].sum()) < mg:
@@ -107,7 +116,7 @@ def repay(session: Session, platform: str, mg: int, source: Source, *, now: date
     session.flush()
     fields = {"participant": platform, "source": source.value, "paid_mg": str(mg), "left_mg": str(owed - mg)}
     log_change(session, Kind.DEBT_PAID, f"{number}", now, fields)
-    return owed - mg
+    return Paid(number=number, left_mg=owed - mg)
 
 
 def _load_source(session: Session, account: str, owner: str) -> pl.DataFrame:

@@ -147,6 +147,7 @@ def void(session: Session, reservation_id: str, *, client_id: str, now: datetime
 
 def expire_due(session: Session, *, now: datetime, limit: int = 500) -> int:
     """Give back what was reserved and not decided in time; returns how many reservations ended."""
+    join_open_window(session)  # first, as in `_require_reserved`
     wanted = (
         select(Reservation)
         .where(col(Reservation.state) == State.RESERVED, col(Reservation.expires_at) <= now)
@@ -231,9 +232,14 @@ def _allowed(session: Session, grant: Grant, client_id: str, now: datetime) -> p
     named = shown.events.filter((pl.col("state") == "held") & (pl.col("mg") > 0)).with_columns(vintage=vintage_of(at))
     named = named.group_by("window_id", "vintage").agg(pl.col("mg").sum())
     sql = (
-        "SELECT l.window_id, l.vintage, CAST(SUM(CASE WHEN r.state = 'reserved' THEN l.mg ELSE l.used_mg END) AS BIGINT) "
+        "SELECT window_id, vintage, CAST(SUM(mg) AS BIGINT) FROM (SELECT l.window_id, l.vintage, "
+        "CASE WHEN r.state = 'reserved' THEN l.mg ELSE l.used_mg END AS mg "
         "FROM reservation r JOIN reservation_line l ON l.number = r.number WHERE r.subject_id = :s AND r.client_id = :c "
-        "AND r.state IN ('reserved', 'committed') GROUP BY l.window_id, l.vintage"
+        "AND r.state IN ('reserved', 'committed') UNION ALL "
+        # What the same client pooled for a market it cannot use once more on another act's account.
+        "SELECT s.window_id, s.vintage, s.mg FROM block_share s JOIN credit_block b ON b.number = s.number "
+        "JOIN credit_issuance i ON i.issuance_id = b.issuance_id WHERE s.subject_id = :s AND i.client_id = :c) x "
+        "GROUP BY window_id, vintage"
     )
     schema = {"window_id": pl.Int64(), "vintage": pl.Int64(), "before": pl.Int64()}
     before = load_frame(session, sql, schema, s=grant.subject_id, c=client_id)
@@ -253,6 +259,8 @@ def _require_few_open(session: Session, subject_id: int, participant: str, rules
 
 def _require_reserved(session: Session, reservation_id: str, client_id: str) -> Reservation:
     find_reservation(session, reservation_id, client_id)
+    # The window before the reservation, as an erasure takes them: two who wait for each other would never end.
+    join_open_window(session)
     wanted = select(Reservation).where(col(Reservation.reservation_id) == reservation_id).with_for_update()
     found = session.scalars(wanted.execution_options(populate_existing=True)).one()
     if found.state != State.RESERVED:

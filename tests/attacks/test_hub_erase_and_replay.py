@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from tests_support.deliveries import BEIJING, KUAIDIAN, act, charge, delivery, join
 from tests_support.people import LinkedPerson, link_person
+from tests_support.settling import lines_of, tell
 
 from consent.links import AlreadyLinked, load_links
 from consent.people import add_person
@@ -278,3 +279,33 @@ def test_closed_links_say_only_that_there_was_one(town: Town) -> None:
     with reading(town.hub.engine) as session:
         links = load_links(session, subject_id=town.li.subject_id)
     assert {(link.state, link.token_sealed, link.account_sealed) for link in links} == {("revoked", None, b"")}
+
+
+@pytest.mark.parametrize("first", ["li", "wang"])
+def test_of_a_record_that_was_told_of_two_people_both_can_be_forgotten(town: Town, first: str) -> None:
+    """A newer version said that the ride was wang's: the record's versions stay versions of one record, marked once."""
+    wang = link_person(town.hub, "wang", {"beijing-green-life": "bj-2"}, BEHAVIOURS, NOW)
+    town.close_window()
+    moved = ride(1, ver=2, memberId="bj-2")
+    assert town.deliver([moved], [])["accepted"] == 1
+    town.close_window()
+    assert town.earned(wang.subject_id) > 0
+    people = [town.li, wang] if first == "li" else [wang, town.li]
+    for person in people:
+        town.erase(person)
+        require_sound(town.hub)
+        assert town.deliver([moved, ride(1), ride(1, ver=3)], [])["accepted"] == 0
+    assert town.rows("SELECT COUNT(*) FROM spent_record") == [(len(RIDES) + len(CHARGES),)]
+    versions = "SELECT COUNT(*) FROM source_record GROUP BY platform, stream, source_id HAVING COUNT(*) > 1"
+    assert town.rows(versions) == [(2,)]
+
+
+def test_what_was_compared_of_a_record_of_two_people_is_forgotten_with_either(town: Town) -> None:
+    """The digest of a stream is over the names of its records, and the first version's changes with the second's."""
+    wang = link_person(town.hub, "wang", {"beijing-green-life": "bj-2"}, BEHAVIOURS, NOW)
+    town.close_window()
+    tell(town.hub, 1, "beijing-green-life", lines_of(("BJ1", 1, 500_000)), town.now())
+    assert town.deliver([ride(1, ver=2, memberId="bj-2")], [])["accepted"] == 1
+    town.erase(wang)
+    assert town.rows("SELECT ours_digest FROM stream_reconciliation") == [(None,)]
+    require_sound(town.hub)

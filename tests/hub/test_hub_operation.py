@@ -71,7 +71,7 @@ def test_the_figures_follow_what_is_stored(hub: Hub):
     leaves = count(hub, "change_leaf")["change_leaf"]
     assert figures(hub) == {
         "tanlian_source_records": 1, "tanlian_quarantined_rows": 1, "tanlian_dirty_subjects": 1, "tanlian_open_links": 1,
-        "tanlian_log_waiting": leaves,
+        "tanlian_open_disputes": 0, "tanlian_log_waiting": leaves,
     }  # fmt: skip
 
 

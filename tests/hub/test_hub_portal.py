@@ -126,7 +126,8 @@ def filled(path: str) -> str:
         "participant": "nobody", "rest:path": "x", "window": "1", "platform_id": "nobody", "level": "0", "number:path": "000",
         "grant_id": "g_nobodys", "receipt_id": "r_nobodys", "digest": "0" * 64, "client_id": "nobody", "event_id": "1",
         "request_id": "q_nobodys", "name": "behaviours.csv", "version": "hub-2026.2", "attestation_id": "att_nobodys",
-        "list_id": "1", "break_id": "1", "reservation_id": "r_nobodys", "programme": "nobody",
+        "list_id": "1", "break_id": "1", "reservation_id": "r_nobodys", "block_id": "b_nobodys", "programme": "nobody",
+        "dispute_id": "d_nobodys", "year": "2026",
     }  # fmt: skip
     for name, value in values.items():
         path = path.replace("{" + name + "}", value)

@@ -33,7 +33,7 @@ def entry(kind: str, window: int, source: str, reverses: str = "NULL") -> str:
     """Post entry 9000."""
     return (
         "INSERT INTO journal_entry (entry_id, kind, reason, window_id, source_id, reverses, posted_at) "
-        f"SELECT 9000, '{kind}', 'forged', {window}, {source}, {reverses}, posted_at FROM journal_entry "
+        f"SELECT 9000, '{kind}', 'superseded_version', {window}, {source}, {reverses}, posted_at FROM journal_entry "
         "WHERE entry_id = :issue_9"
     )
 
@@ -108,7 +108,7 @@ def _keep_balances_in_step(connection: Connection) -> None:
         text(
             "INSERT INTO balance (account_id, window_id, vintage, rights, mg) SELECT p.account_id, p.window_id, p.vintage, "
             "p.rights, SUM(p.mg) FROM posting p JOIN account a ON a.account_id = p.account_id WHERE a.kind IN "
-            "('held', 'reserved', 'issued', 'transferred', 'forfeited', 'buffer') "
+            "('held', 'reserved', 'locked', 'issued', 'transferred', 'forfeited', 'buffer') "
             "GROUP BY p.account_id, p.window_id, p.vintage, p.rights HAVING SUM(p.mg) >= 0"
         )
     )

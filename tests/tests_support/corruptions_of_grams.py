@@ -160,4 +160,24 @@ GRAMS = (
         "INSERT INTO account (account_id, kind, platform) VALUES (9000, 'owed', 'kuaidian')",
         entry("settle", 3, "900"), side(0, "9000", "-5"), side(1, ":li_held", "5"),
     ),
+    corruption(
+        "adjustments_are_posted", "an adjustment says more than was taken back",
+        "UPDATE adjustment SET mg = mg + 1 WHERE posted_as = 'reverse'",
+    ),
+    corruption(
+        "adjustments_are_posted", "staff took an act back and nothing says so",
+        "DELETE FROM adjustment WHERE posted_as = 'reverse'",
+    ),
+    corruption(
+        "adjustments_are_posted", "an adjustment gives another reason than its entry",
+        "UPDATE adjustment SET reason = 'oper' WHERE posted_as = 'reverse'",
+    ),
+    corruption(
+        "parts_sum_to_adjustments", "an event counts more than its adjustment left of it",
+        "UPDATE event_adjusted SET taken_mg = taken_mg - 1",
+    ),
+    corruption(
+        "parts_sum_to_adjustments", "an event counts for a platform that it was not moved to",
+        "UPDATE event_adjusted SET platform = 'kuaidian'",
+    ),
 )  # fmt: skip

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from sqlalchemy import text
 from tests_support.deliveries import BEIJING, KUAIDIAN, act, charge, delivery, join
+from tests_support.lived_disputes import contest
+from tests_support.lived_market import charge_tonnes, pool_and_retire
 from tests_support.people import LinkedPerson, link_person
 from tests_support.settling import settle_charges
 
@@ -15,8 +18,10 @@ from consent.keyring import load_keyring
 from consent.people import add_person
 from consent.terms import HUB, Assurance, Frequency, GrantTerms, Purpose, Sensitive
 from consent.withdraw import withdraw_grant
+from hub.adjustments.adjusting import adjust
+from hub.adjustments.kinds import AdjustmentKind, Order, Reason
+from hub.attestations import ending
 from hub.attestations.content import Asked
-from hub.attestations.ending import Reason
 from hub.attestations.issue import issue_own
 from hub.attestations.store import revoke_attestation
 from hub.changes import log_consent_change
@@ -29,6 +34,8 @@ from hub.pipeline import clear_dirty, clear_sealed, finalise_window, seal_window
 from hub.reconcile.deliveries import STATEMENT_SCHEMA
 from hub.rights.erase import erase_person
 from hub.settings import Settings
+from hub.staff.accounts import add_staff
+from hub.staff.rights import Role
 from hub.sync.statements import reconcile_window, record_statement
 from hub.uses.reservations import Wanted, commit, reserve
 from standards.uses import Use
@@ -121,7 +128,22 @@ def attest(hub: Hub, people: dict[str, int], now: datetime) -> None:
     asked = Asked(since=date(2026, 11, 18), until=date(2026, 11, 19), disclose=("final_mg",))
     made = {name: issue_own(hub, subject_id, asked, now=now).row for name, subject_id in people.items()}
     with writing(hub.engine) as session:
-        revoke_attestation(session, made["ends"], Reason.BY_PERSON, now)
+        revoke_attestation(session, made["ends"], ending.Reason.BY_PERSON, now)
+
+
+def mend(hub: Hub, part_of: int, all_of: int, now: datetime) -> None:
+    """Staff take a part of somebody's newest ride of the first window back, and all of another's of the third."""
+    with writing(hub.engine) as session:
+        add_staff(session, name="chen", role=Role.OPERATOR, now=now)
+        newest = text(
+            "SELECT MAX(event_id) FROM event WHERE subject_id = :s AND window_id = :w AND behaviour = 'MOB-BIKE'"
+        )
+        part, whole = (
+            session.execute(newest, {"s": who, "w": window}).scalar_one() for who, window in ((part_of, 1), (all_of, 3))
+        )
+    for kind, event_id, mg in ((AdjustmentKind.PARTIAL_REVERSAL, part, 100), (AdjustmentKind.CLAW_BACK, whole, None)):
+        order = Order(kind=kind, reason=Reason.FACT, event_id=event_id, mg=mg, why="seen on the course")
+        adjust(hub, order, by="chen", now=now)
 
 
 def live(hub: Hub) -> None:
@@ -157,7 +179,9 @@ def live(hub: Hub) -> None:
     ]
     take_delivery(hub, beijing, delivery("d2", *second), now=at(2))
     take_delivery(hub, beijing, delivery("d3", ride("7", "bj-2", "18T18:00")), now=at(2.1))
+    chargers = charge_tonnes(hub, kuaidian, at(0), at(2.2))
     close_window(hub, at(2.5))
+    pool_and_retire(hub, chargers, at(2.8))
     withdraw(hub, zhao, at(3))
     take_delivery(hub, beijing, delivery("d4", ride("8", "bj-3", "18T20:00")), now=at(3.1))
     qian = link_person(hub, NAMES[3], {"beijing-green-life": "bj-3"}, BEHAVIOURS, at(4))
@@ -170,8 +194,11 @@ def live(hub: Hub) -> None:
     take_delivery(hub, kuaidian, delivery("c2", late, stream="charge_orders"), now=at(6.1))
     withdraw(hub, sun, at(6.5))
     close_window(hub, at(7), final=False)
+    mend(hub, li.subject_id, wang.subject_id, at(7.5))
     Sequencer(hub.engine, log_signer(hub), hub.settings.keys_dir / "log-head").run_until_current(at(8))
     attest(hub, {"stands": qian.subject_id, "ends": li.subject_id, "forgotten": wu.subject_id}, at(18))
+    people = {"upheld": wang.subject_id, "open": qian.subject_id, "forgotten": wu.subject_id}
+    contest(hub, people, at(18.5))
     erase_person(hub, wu.subject_id, now=at(19))
     take_delivery(hub, beijing, delivery("d6", ride("12", "bj-1", "19T20:00")), now=at(20))
     clear_dirty(hub, now=at(20.5))

@@ -123,9 +123,9 @@ def test_a_platform_pays_what_it_owes_with_grams_of_its_pool(hub: Hub, town: Any
     with writing(hub.engine) as session, pytest.raises(Conflict, match="the buffer has 0 mg"):
         repay(session, CITY, each, Source.BUFFER, now=NOW)
     with writing(hub.engine) as session:
-        assert repay(session, CITY, 1000, Source.POOL, now=NOW) == each - 1000
+        assert repay(session, CITY, 1000, Source.POOL, now=NOW).left_mg == each - 1000
     with writing(hub.engine) as session:
-        assert repay(session, CITY, each - 1000, Source.POOL, now=NOW) == 0
+        assert repay(session, CITY, each - 1000, Source.POOL, now=NOW).left_mg == 0
     assert owed(hub) == 0
     assert sums(hub, li.subject_id) == {"held": each, "redeemed": each}
     require_sound(hub)

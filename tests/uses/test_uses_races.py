@@ -1,10 +1,11 @@
 """Whoever comes at one time: a gram goes to one of them, and no balance falls below zero."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Barrier
 from typing import Any
 
 import pytest
+from tests_support.beside import PATIENCE_S, Gate
 from tests_support.deliveries import BEIJING, act, delivery, join
 from tests_support.people import LinkedPerson, link_person
 from tests_support.using import CITY, DAYS, NOW, Shop, close_window, ride, rows, sums
@@ -14,11 +15,16 @@ from hub.audit import audit
 from hub.context import Hub
 from hub.db import writing
 from hub.errors import Conflict
+from hub.participants import open_platform
 from hub.pipeline import take_delivery
+from hub.rights.erase import erase_person
+from hub.uses import reservations
+from hub.uses.debts import Source, repay
 from hub.uses.reservations import TooFew, Wanted, commit, expire_due, reserve, void
 from standards.uses import Use
 
 WRITERS = 64
+LONG_ENOUGH_S = 1.0
 
 
 @pytest.fixture
@@ -110,3 +116,81 @@ def test_who_asks_many_times_at_once_uses_no_more_than_the_consent_names(hub: Hu
     # The ride of the same day is held too, and the consent does not name it.
     assert sums(hub, li.subject_id)["held"] > mg
     assert [isinstance(one, str) for one in done].count(True) == 1
+
+
+@pytest.mark.parametrize("how", ["commit", "void", "expire"])
+def test_an_erasure_and_who_closes_a_reservation_do_not_wait_in_a_circle(
+    hub: Hub, li: LinkedPerson, shop: Shop, given: Grant, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An erasure holds the windows and then gives reservations back; whoever closes one takes both in the same order."""
+    reservation = make(hub, given, shop, 0, 1000)
+    gate, join = Gate(), reservations.join_open_window
+
+    def stop_and_join(session: Any) -> int:
+        gate.hold()
+        return join(session)
+
+    def close() -> Any:
+        with writing(hub.engine) as session:
+            if how == "expire":
+                return expire_due(session, now=NOW.replace(year=2027))
+            act = commit if how == "commit" else void
+            return act(session, reservation, client_id=shop.client_id, now=NOW).state
+
+    monkeypatch.setattr(reservations, "join_open_window", stop_and_join)
+    with ThreadPoolExecutor(2) as pool:
+        closing = pool.submit(close)
+        assert gate.reached.wait(PATIENCE_S)
+        erasing = pool.submit(lambda: erase_person(hub, li.subject_id, now=NOW))
+        wait([erasing], LONG_ENOUGH_S)
+        gate.opened.set()
+        assert erasing.result(PATIENCE_S).forfeited_mg >= 0
+        if how == "expire":
+            assert closing.result(PATIENCE_S) == (
+                0 if rows(hub, "SELECT state FROM reservation") == [("voided",)] else 1
+            )
+        elif closing.exception(PATIENCE_S) is not None:
+            assert isinstance(closing.exception(), Conflict)
+    assert audit(hub).holds
+
+
+def test_a_use_and_a_payment_of_debts_do_not_wait_in_a_circle(
+    hub: Hub, li: LinkedPerson, shop: Shop, given: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both take balances and then debts: the use of what goes to the pool, and the payment out of it."""
+    whole = sums(hub, li.subject_id)["held"]
+    made = []
+    with writing(hub.engine) as session:
+        city = open_platform(session, hub.ring, CITY)
+        for mg, use in ((1000, Use.TRANSFER), (1000, Use.TRANSFER), (whole - 2000, Use.REDEEM)):
+            wanted = Wanted(mg=mg, use=use)
+            one = reserve(session, grant=given, participant=CITY, client_id=shop.client_id, wanted=wanted, now=NOW)
+            made.append(one.reservation_id)
+        first, last, rest = made
+        for reservation in (first, rest):
+            commit(session, reservation, client_id=shop.client_id, now=NOW)
+    take_delivery(hub, city, delivery("d2", ride("0", day=DAYS[0], ver=2, status="CANCELLED")), now=NOW)
+    close_window(hub)
+    gate, settle = Gate(), reservations.settle_debts
+
+    def stop_and_settle(*args: Any) -> Any:
+        gate.hold()
+        return settle(*args)
+
+    def use_it() -> None:
+        with writing(hub.engine) as session:
+            commit(session, last, client_id=shop.client_id, now=NOW)
+
+    def pay() -> None:
+        with writing(hub.engine) as session:
+            repay(session, CITY, 500, Source.POOL, now=NOW)
+
+    monkeypatch.setattr(reservations, "settle_debts", stop_and_settle)
+    with ThreadPoolExecutor(2) as pool:
+        using = pool.submit(use_it)
+        assert gate.reached.wait(PATIENCE_S)
+        paying = pool.submit(pay)
+        wait([paying], LONG_ENOUGH_S)
+        gate.opened.set()
+        assert (using.result(PATIENCE_S), paying.result(PATIENCE_S)) == (None, None)
+    assert audit(hub).holds

@@ -109,8 +109,13 @@ def notes(
     *,
     provisional: bool = False,
     reversed_since: bool = False,
+    taken_mg: int = 0,
 ) -> tuple[str, ...]:
-    """Return what else there is to say, a sentence each: about the amount, about later changes."""
+    """Return what else there is to say, a sentence each: about the amount, about later changes.
+
+    Args:
+        taken_mg: how many milligrams of the act were taken back by themselves, while the rest still counts.
+    """
     speaker = _Speaker(told, language, names)
     found = []
     amount = told.amount
@@ -118,6 +123,8 @@ def notes(
         kind = {"rest": "amount_rest", "claim": "amount_claim", None: "amount_method"}[amount.limited_by]
         lent = amount.quantity_from is not None and amount.limited_by is None
         found.append(speaker.say("beside", "amount_lent" if lent else kind))
+    if taken_mg and not reversed_since:
+        found.append(speaker.say_part(taken_mg))
     marks = (("reversed", reversed_since), ("provisional", provisional), ("not_reproduced", not told.reproduced))
     found += [speaker.say("beside", name) for name, holds in marks if holds]
     return tuple(found)
@@ -204,6 +211,12 @@ class _Speaker:
         """Return the first sentence of a text whose places are all known."""
         known = {field: value for field, value in self._fields().items() if value is not None}
         return self._filled(table, name, known)
+
+    def say_part(self, taken_mg: int) -> str:
+        """Say that a part of the act was taken back."""
+        left = self.told.report.counted_mg - taken_mg
+        known = {"taken_grams": grams(taken_mg, self.language), "left_grams": grams(left, self.language)}
+        return self._filled("beside", "part_taken", known)
 
     def _filled(self, table: str, name: str, known: Mapping[str, str]) -> str:
         text = load_texts().get((table, name))
