@@ -1,5 +1,8 @@
 """Tables of the ledger. I/O: none here. Entries and postings are immutable: triggers refuse UPDATE and DELETE.
 
+On PostgreSQL a trigger asks for all rows of a statement at once what the foreign keys of entries and postings ask for each row
+(migration 0021).
+
 `balance` is what postings sum to, kept beside them so that a check of the database, and not only code, refuses to spend a
 gram twice.
 """
@@ -13,6 +16,7 @@ from consent.types import UtcDateTime
 
 OF_SUBJECT = text("subject_id IS NOT NULL AND platform IS NULL")
 OF_SUBJECT_AT = text("subject_id IS NOT NULL AND platform IS NOT NULL")
+REVERSING = text("reverses IS NOT NULL")
 OF_PLATFORM = text("subject_id IS NULL AND platform IS NOT NULL")
 
 
@@ -51,7 +55,7 @@ class JournalEntry(SQLModel, table=True):
     __tablename__ = "journal_entry"
     __table_args__ = (
         UniqueConstraint("kind", "window_id", "source_id"),
-        Index("ix_entry_reverses", "reverses"),
+        Index("ix_entry_reverses", "reverses", sqlite_where=REVERSING, postgresql_where=REVERSING),
         Index("ix_entry_window", "window_id"),
     )
 
