@@ -23,7 +23,7 @@ _NAMED = re.compile(r"(?<![:\w]):([a-z_]+)")
 # Joins and sums over a whole ledger: with the usual few megabytes both databases would sort on disk.
 _ROOM = {
     True: ("SET LOCAL work_mem = '256MB'", "SET LOCAL max_parallel_workers_per_gather = 0", "SET LOCAL jit = off"),
-    False: ("PRAGMA cache_size = -524288", "PRAGMA temp_store = MEMORY", "PRAGMA mmap_size = 17179869184"),
+    False: ("PRAGMA cache_size = -524288", "PRAGMA mmap_size = 17179869184"),
 }
 
 

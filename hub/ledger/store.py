@@ -120,10 +120,11 @@ def load_lots(session: Session, subject_id: int, account_kind: str, *, hold: boo
     locked = " FOR UPDATE OF b" if hold and is_postgresql(session) else ""
     sql = (
         "SELECT b.window_id, b.vintage, b.rights, b.mg FROM balance b JOIN account a ON a.account_id = b.account_id "
-        f"WHERE a.subject_id = :s AND a.kind = :k ORDER BY b.vintage, b.window_id, b.rights{locked}"
+        # Held in the order of `load_issued`: two who take a person's balances in two orders would wait for each other.
+        f"WHERE a.subject_id = :s AND a.kind = :k ORDER BY b.account_id, b.window_id, b.vintage, b.rights{locked}"
     )
     lots = load_frame(session, sql, LOT_SCHEMA, s=subject_id, k=account_kind)
-    return lots.filter(pl.col("mg") > 0)
+    return lots.filter(pl.col("mg") > 0).sort("vintage", "window_id", "rights")
 
 
 def load_pending(session: Session, window_id: int) -> pl.DataFrame:

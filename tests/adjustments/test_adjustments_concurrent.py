@@ -40,12 +40,13 @@ def city(hub: Hub) -> Platform:
 
 @pytest.fixture
 def li(hub: Hub, city: Platform) -> LinkedPerson:
-    """Li holds the grams of a dozen rides on as many days."""
+    """Li holds the grams of a dozen rides on as many days; the later half came first, so that windows and days run apart."""
     li = link_person(hub, "li", {CITY: "bj-1"}, set(BEIJING["behaviours"]), NOW)
     hire(hub)
     hire(hub, "deng")
-    take_delivery(hub, city, delivery("d1", *(told(number) for number in range(EVENTS))), now=NOW)
-    close_window(hub)
+    for half in (range(EVENTS // 2, EVENTS), range(EVENTS // 2)):
+        take_delivery(hub, city, delivery(f"d{half}", *(told(number) for number in half)), now=NOW)
+        close_window(hub)
     assert sums(hub, li.subject_id) == {"held": EVENTS * MG}
     return li
 

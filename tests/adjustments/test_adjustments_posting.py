@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests_support.adjusting import OTHER, WHY, mend, settle_two_cities, standing, state_of
+from tests_support.adjusting import OTHER, WHY, mend, settle_two_cities, standing
 from tests_support.deliveries import delivery
 from tests_support.holding import hire
 from tests_support.people import LinkedPerson
+from tests_support.state import state_of
 from tests_support.using import CITY, DAYS, NOW, Shop, close_window, ride, rows, sums, use
 from typer.testing import CliRunner
 
@@ -73,11 +74,11 @@ def test_a_part_is_taken_back_more_than_once_and_never_more_than_there_is(hub: H
     mend(hub, PART, event, mg=1000)
     mend(hub, PART, event, mg=each - 1001)
     assert sums(hub, town[2].subject_id) == {"held": 2 * each + 1}
-    before = state_of(hub)
+    before = state_of(hub.engine)
     for mg in (1, 2):
         with pytest.raises(UsageProblem, match="counts 1 mg"):
             mend(hub, PART, event, mg=mg)
-    assert state_of(hub) == before
+    assert state_of(hub.engine) == before
     require_sound(hub)
     assert mend(hub, FULL, event).mg == 1
     assert sums(hub, town[2].subject_id) == {"held": 2 * each}
@@ -121,11 +122,11 @@ def test_a_reversal_does_not_undo_a_use_and_a_claw_back_lets_the_platform_owe(hu
     each, event = held // 3, standing(hub)[0]
     shop = Shop.opened(hub)
     use(shop, shop.allowed(person), each - 500)
-    before = state_of(hub)
+    before = state_of(hub.engine)
     for kind, mg in ((FULL, None), (PART, 501), (CORRECT, each - 501)):
         with pytest.raises(Conflict, match=f"a claw-back takes them too, and {CITY} owes them"):
             mend(hub, kind, event, mg=mg)
-    assert state_of(hub) == before
+    assert state_of(hub.engine) == before
     mend(hub, PART, event, mg=500)
     assert (sums(hub, person), owed(hub)) == ({"held": 2 * each, "redeemed": each - 500}, {})
     assert mend(hub, CLAW, event, mg=100).owed_mg == 100
@@ -256,22 +257,22 @@ def test_the_buffer_delivers_what_a_platform_owes(hub: Hub, monkeypatch: pytest.
 def test_what_is_refused_changes_nothing(
     hub: Hub, town: Town, kind: AdjustmentKind, more: dict[str, Any], error: type[TanlianError], complaint: str
 ) -> None:
-    before = state_of(hub)
+    before = state_of(hub.engine)
     asked: dict[str, Any] = {"kind": kind, "reason": Reason.OPER, "event_id": standing(hub)[0], "why": WHY} | more
     with pytest.raises(error, match=complaint):
         adjust(hub, Order(**asked), by="chen", now=NOW)
-    assert state_of(hub) == before
+    assert state_of(hub.engine) == before
 
 
 def test_only_who_may_adjusts(hub: Hub, town: Town) -> None:
     hire(hub, "wang", Role.REGULATOR)
-    before = state_of(hub)
+    before = state_of(hub.engine)
     asked = Order(kind=FULL, reason=Reason.OPER, event_id=standing(hub)[0], why=WHY)
     with pytest.raises(Conflict, match="may not adjust"):
         adjust(hub, asked, by="wang", now=NOW)
     with pytest.raises(NotFound):
         adjust(hub, asked, by="nobody", now=NOW)
-    assert state_of(hub) == before
+    assert state_of(hub.engine) == before
 
 
 def test_nothing_is_taken_back_under_a_window_that_is_being_cleared(hub: Hub, town: Town) -> None:
@@ -289,7 +290,7 @@ def test_nothing_is_taken_back_under_a_window_that_is_being_cleared(hub: Hub, to
 
 
 def test_what_fails_in_the_caller_s_transaction_leaves_nothing(hub: Hub, town: Town) -> None:
-    before = state_of(hub)
+    before = state_of(hub.engine)
     ((staff_id,),) = rows(hub, "SELECT staff_id FROM staff")
     asked = Order(kind=PART, reason=Reason.OPER, event_id=standing(hub)[0], mg=5, why=WHY)
 
@@ -300,7 +301,7 @@ def test_what_fails_in_the_caller_s_transaction_leaves_nothing(hub: Hub, town: T
 
     with pytest.raises(RuntimeError, match="power"):
         cut()
-    assert state_of(hub) == before
+    assert state_of(hub.engine) == before
 
 
 def test_the_command_line_adjusts_and_lists(hub: Hub, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from sqlalchemy import text
-from sqlmodel import SQLModel
 from tests_support.deliveries import BEIJING, delivery, join
 from tests_support.holding import hire
 from tests_support.people import LinkedPerson, link_person
@@ -13,7 +11,6 @@ from hub.adjustments.adjusting import adjust
 from hub.adjustments.kinds import AdjustmentKind, Order, Reason
 from hub.adjustments.tables import Adjustment
 from hub.context import Hub
-from hub.db import reading
 from hub.participants import Platform
 from hub.pipeline import take_delivery
 
@@ -48,12 +45,3 @@ def standing(hub: Hub) -> list[int]:
         "WHERE v.event_id IS NULL AND e.mg > 0 ORDER BY e.start_us"
     )
     return [int(one) for (one,) in rows(hub, sql)]
-
-
-def state_of(hub: Hub) -> dict[str, list[tuple[Any, ...]]]:
-    """Return every row of every table: what an error answer must leave as it is."""
-    with reading(hub.engine) as session:
-        names = [table.name for table in SQLModel.metadata.sorted_tables]
-        return {
-            name: [tuple(row) for row in session.execute(text(f"SELECT * FROM {name} ORDER BY 1"))] for name in names
-        }
