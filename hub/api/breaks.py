@@ -3,24 +3,19 @@
 Access as to statements; a platform sees its own breaks only. Every write takes an `Idempotency-Key`.
 """
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
-from connectors.strict_json import MalformedJsonError, parse_object
 from consent.tokens import ApiCall
 from hub.api.access import Gate
-from hub.api.bodies import read_bounded
-from hub.api.repeats import Write, answer_once, parse_write
+from hub.api.writes import Answer, Body, Entered, described, write_once
 from hub.context import Hub
-from hub.db import reading, writing
-from hub.errors import UsageProblem
+from hub.db import reading
 from hub.reconcile.breaks import Wanted, load_breaks, open_source_id, propose, require_break, sign
 from hub.reconcile.lines import BreakKind
 from hub.reconcile.report import age_s
@@ -32,19 +27,15 @@ MOST_BYTES = 4_096
 BreakId = Annotated[int, Path(ge=1, lt=2**63, description="the break's number")]
 
 
-class Proposed(BaseModel):
+class Proposed(Body):
     """What should become of a break."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     proposal: str = Field(max_length=40, description="one of the break's `choices`")
     note: str = Field(default="", max_length=NOTE_CHARACTERS, description="one line, without anybody's name")
 
 
-class Signed(BaseModel):
+class Signed(Body):
     """What the platform signs: the proposal that it has seen."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     proposal: str = Field(max_length=40)
 
@@ -62,8 +53,8 @@ def breaks_router(hub: Hub, gate: Gate) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
     ) -> dict[str, Any]:
         """List breaks of this platform, each with its age, owner and proposal."""
-        client = _enter(gate, gate.call(request))
-        wanted = Wanted(window_id=window, platform=client[1], state=state, live=state is None, after=cursor)
+        platform = _enter(gate, gate.call(request)).participant
+        wanted = Wanted(window_id=window, platform=platform, state=state, live=state is None, after=cursor)
         with reading(hub.engine) as session:
             found = load_breaks(session, wanted, limit=limit + 1)
             told = [_named(hub, row) for row in found[:limit]]
@@ -72,28 +63,33 @@ def breaks_router(hub: Hub, gate: Gate) -> APIRouter:
     @router.get("/breaks/{break_id}")
     def shown(request: Request, break_id: BreakId) -> dict[str, Any]:
         """Show one break."""
-        _, platform = _enter(gate, gate.call(request))
+        platform = _enter(gate, gate.call(request)).participant
         with reading(hub.engine) as session:
             return _named(hub, require_break(session, break_id, platform=platform))
 
-    @router.post("/breaks/{break_id}/propose", openapi_extra=_described(Proposed))
+    @router.post("/breaks/{break_id}/propose", openapi_extra=described(Proposed))
     async def proposes(request: Request, break_id: BreakId) -> JSONResponse:
         """Propose what becomes of a break; takes back what was signed."""
 
-        def act(session: Session, row: StatementBreak, client: str, told: Proposed) -> None:
+        def act(session: Session, caller: Entered[None], told: Proposed) -> Answer:
+            row = require_break(session, break_id, platform=caller.participant, hold=True)
             now = hub.clock()
-            propose(session, row, told.proposal, note=told.note, by=client, side=Side.PLATFORM, now=now)
+            propose(session, row, told.proposal, note=told.note, by=caller.client_id, side=Side.PLATFORM, now=now)
+            return 200, describe(row, now)
 
-        return await _write(hub, gate, request, break_id, Proposed, act)
+        return await write_once(hub, gate, request, Proposed, _enter, act)
 
-    @router.post("/breaks/{break_id}/sign", openapi_extra=_described(Signed))
+    @router.post("/breaks/{break_id}/sign", openapi_extra=described(Signed))
     async def signs(request: Request, break_id: BreakId) -> JSONResponse:
         """Sign what is proposed; once the hub has signed it too, the break is closed."""
 
-        def act(session: Session, row: StatementBreak, client: str, told: Signed) -> None:
-            sign(session, row, told.proposal, by=client, side=Side.PLATFORM, now=hub.clock())
+        def act(session: Session, caller: Entered[None], told: Signed) -> Answer:
+            row = require_break(session, break_id, platform=caller.participant, hold=True)
+            now = hub.clock()
+            sign(session, row, told.proposal, by=caller.client_id, side=Side.PLATFORM, now=now)
+            return 200, describe(row, now)
 
-        return await _write(hub, gate, request, break_id, Signed, act)
+        return await write_once(hub, gate, request, Signed, _enter, act)
 
     return router
 
@@ -120,53 +116,8 @@ def _time(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
 
 
-Act = Callable[[Session, StatementBreak, str, Any], None]
-
-
-async def _write(
-    hub: Hub, gate: Gate, request: Request, break_id: int, form: type[BaseModel], act: Act
-) -> JSONResponse:
-    call = gate.call(request)
-    body = await read_bounded(request, MOST_BYTES)
-    return await run_in_threadpool(_do, hub, gate, call, parse_write(request, body), break_id, form, body, act)
-
-
-def _do(
-    hub: Hub, gate: Gate, call: ApiCall, write: Write, break_id: int, form: type[BaseModel], body: bytes, act: Act
-) -> JSONResponse:
-    client, platform = _enter(gate, call)
-    told = _parse(form, body)
-    with writing(hub.engine) as session:
-
-        def done() -> tuple[int, dict[str, Any]]:
-            row = require_break(session, break_id, platform=platform, hold=True)
-            act(session, row, client, told)
-            return 200, describe(row, hub.clock())
-
-        status, answer = answer_once(session, client, write, hub.clock(), done)
-    return JSONResponse(answer, status)
-
-
-def _parse(form: type[BaseModel], body: bytes) -> BaseModel:
-    try:
-        return form.model_validate(parse_object(body))
-    except MalformedJsonError as cause:
-        raise UsageProblem(f"the body is not strict JSON ({cause.reason})") from None
-    except ValidationError as cause:
-        first = cause.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageProblem(f"the body is not of the agreed form ({where}: {first['msg']})") from None
-
-
-def _enter(gate: Gate, call: ApiCall) -> tuple[str, str]:
-    """Return the client and the participant that it acts for."""
+def _enter(gate: Gate, call: ApiCall) -> Entered[None]:
     token = gate.enter(call, SCOPE)
     if token.participant is None:
         raise HTTPException(403, "this client acts for no participant")
-    return token.client_id, token.participant
-
-
-def _described(form: type[BaseModel]) -> dict[str, Any]:
-    """Describe the body, which is read by hand: the framework's reader keeps the last of two equal keys, unbounded."""
-    content = {"application/json": {"schema": form.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}
+    return Entered(token.client_id, token.participant, None)

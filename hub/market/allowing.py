@@ -37,7 +37,7 @@ def load_held(session: Session, client_id: str) -> pl.DataFrame:
     sql = (
         "SELECT a.subject_id, b.window_id, b.vintage, b.rights, b.mg FROM balance b "
         f"JOIN account a ON a.account_id = b.account_id WHERE a.kind = 'held' AND b.mg > 0 AND a.subject_id IN {_WILLING} "
-        f"ORDER BY b.account_id, b.vintage, b.window_id, b.rights{locked}"
+        f"ORDER BY b.account_id, b.window_id, b.vintage, b.rights{locked}"
     )
     return load_columns(session, sql, HELD_SCHEMA, c=client_id)
 

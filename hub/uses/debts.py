@@ -125,9 +125,10 @@ def _load_source(session: Session, account: str, owner: str) -> pl.DataFrame:
     sql = (
         "SELECT a.subject_id, b.window_id, b.vintage, b.rights, b.mg FROM balance b "
         "JOIN account a ON a.account_id = b.account_id WHERE a.kind = :k AND a.platform = :p AND b.rights = 'both' "
-        f"AND b.mg > 0 ORDER BY b.vintage, b.window_id, a.account_id{locked}"
+        f"AND b.mg > 0 ORDER BY b.account_id, b.window_id, b.vintage, b.rights{locked}"
     )
-    return load_frame(session, sql, {"subject_id": pl.Int64(), **LOT_SCHEMA}, k=account, p=owner)
+    lots = load_frame(session, sql, {"subject_id": pl.Int64(), **LOT_SCHEMA}, k=account, p=owner)
+    return lots.sort("vintage", "window_id", maintain_order=True)
 
 
 def load_debts(session: Session) -> pl.DataFrame:
