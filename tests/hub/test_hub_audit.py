@@ -118,6 +118,14 @@ def test_a_hub_that_has_just_begun_passes(hub: Hub) -> None:
     assert failed(report) == set(), format_report(report)
 
 
+def test_a_connection_that_has_sorted_before_can_audit(lived: Hub) -> None:
+    """SQLite refuses some settings once a connection has used its temporary store."""
+    with lived.engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE used (one INTEGER)")
+        connection.commit()
+    assert audit(lived, jobs=1).holds
+
+
 def test_two_audits_of_one_database_say_the_same(lived: Hub) -> None:
     assert audit(lived) == audit(lived)
 

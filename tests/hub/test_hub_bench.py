@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tests_support.postgres import find_binaries
 
 from hub.bench.guard import measure_guard
 from hub.bench.http_load import Load, format_request
+from hub.bench.ledger import measure_ledger
 from hub.bench.token import measure_tokens
 from hub.commands.bench import FLOWS
 
@@ -27,6 +29,25 @@ def test_the_guard_is_measured_on_the_pipeline_itself(tmp_path: Path) -> None:
     assert figure.guard_ms > 0
     assert figure.rest_ms > figure.guard_ms
     assert figure.ratio == pytest.approx(figure.guard_ms / figure.rest_ms, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"] if find_binaries() else ["sqlite"])
+def test_a_closed_window_is_measured_from_delivery_to_audit(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.bench.ledger.PGBENCH_S", 1)
+    monkeypatch.setattr("hub.bench.ledger.PGBENCH_SCALE", 1)
+    url = None if kind == "sqlite" else request.getfixturevalue("cluster").create_database()
+    told: list[str] = []
+    figure = measure_ledger(tmp_path, records=1000, people=20, years=100, database_url=url, tell=told.append)
+    assert (figure.database, figure.records, figure.audit_holds) == (kind, 1000, True)
+    assert 20 < figure.entries <= 1220
+    assert min(figure.posted_per_s, figure.ingest_per_s, figure.seal_ms, figure.year_p99_ms, figure.audit_s) > 0
+    assert told[-1] == "posting"
+    if url is None:
+        assert (figure.pgbench_tps, figure.ratio) == (None, None)
+    else:
+        assert figure.ratio == pytest.approx(figure.posted_per_s / (figure.pgbench_tps or 0), abs=0.1)
 
 
 def test_a_load_with_a_single_refusal_is_not_good() -> None:
