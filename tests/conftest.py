@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 from tests_support import secrets_in_logs
 from tests_support.postgres import Cluster, find_binaries
@@ -27,6 +28,10 @@ from hub.settings import Settings
 os.environ["COLUMNS"] = "140"
 
 write_into_memory()
+
+# No example is timed: how long one takes says how busy the machine is.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 BINARIES = find_binaries()

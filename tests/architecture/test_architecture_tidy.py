@@ -155,3 +155,22 @@ def test_the_lock_pins_every_distribution_by_hash_and_names_no_address() -> None
     for entry in pinned:
         assert re.match(r"[a-z0-9._\[\]-]+==\S+ \\\n    --hash=sha256:[0-9a-f]{64}", entry.strip()), entry[:80]
     assert not re.search(r"https?:|--index-url|--extra-index-url|--find-links|--trusted-host", lock)
+
+
+def impatient_calls(tree: ast.Module) -> list[int]:
+    """Return the lines where httpx speaks to a real server with the five seconds that it waits of itself."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    asking = [
+        node for node in calls if re.fullmatch(r"httpx\.(Client|AsyncClient|get|post|request)", ast.unparse(node.func))
+    ]
+    return [node.lineno for node in asking if not {"timeout", "transport"} & {word.arg for word in node.keywords}]
+
+
+def test_tests_wait_as_long_as_a_busy_machine_needs() -> None:
+    found = {path.name: impatient_calls(load_tree(path)) for path in TESTS}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_what_is_impatient_is_seen() -> None:
+    tree = ast.parse("httpx.get(u)\nhttpx.get(u, timeout=60)\nhttpx.Client(transport=t)\nhttpx.Client()")
+    assert impatient_calls(tree) == [1, 4]

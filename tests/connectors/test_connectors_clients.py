@@ -185,8 +185,8 @@ def test_nothing_is_told_without_a_token_and_nothing_guessed_from_a_bad_cursor(f
     with pytest.raises(Reauthorise):
         read(url, "stranger")
     for query in ("cursor=x", "cursor=W10", "limit=0", "limit=-1", "limit=1e3", "limit=9999999"):
-        assert httpx.get(f"{url}?{query}", headers={"authorization": "Bearer t-a"}).status_code == 400
-    assert httpx.post(url).status_code == 405
+        assert httpx.get(f"{url}?{query}", headers={"authorization": "Bearer t-a"}, timeout=60).status_code == 400
+    assert httpx.post(url, timeout=60).status_code == 405
     assert parse_cursor("WzEsMl0") is None
 
 

@@ -12,6 +12,7 @@ from tests_support.pulling import ACCESS, NOW, ROWS, asked, honest, ids, pages, 
 
 from connectors.answers import MAX_RETRY_S, parse_retry_after
 from connectors.base import ConnectorError, Reauthorise, RetryLater, SetAside, Stop
+from connectors.net.checked_network import within
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "503", "truncated", "half_json", "slow", "hang_up"])
@@ -28,7 +29,7 @@ def test_every_third_call_fails_and_nothing_is_lost_or_taken_twice(serve: Callab
         elif fault == "half_json":
             ask.reply_bytes(200, body[:40])
         elif fault == "slow":
-            time.sleep(0.6)
+            time.sleep(4.0)
         else:
             ask.handler.close_connection = True
         return None
@@ -36,7 +37,8 @@ def test_every_third_call_fails_and_nothing_is_lost_or_taken_twice(serve: Callab
     platform = serve(answer)
     source, cursor, taken, failures = puller(platform, limit=5), None, [], 0
     for _ in range(10):
-        more, error = pages(source.fetch(ACCESS, cursor, now=NOW))
+        with within(2.0 if fault == "slow" else 60.0):
+            more, error = pages(source.fetch(ACCESS, cursor, now=NOW))
         taken += more
         cursor = taken[-1].cursor
         if error is None:

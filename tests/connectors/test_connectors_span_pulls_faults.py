@@ -11,6 +11,7 @@ from tests_support.pulling import pages
 from tests_support.span_pulls import FORMATS, NOW, Spoken
 
 from connectors.base import ConnectorError, Cursor, Reauthorise, RetryLater, SetAside, Stop, Window
+from connectors.net.checked_network import within
 
 Serve = Callable[[Callable[[Any], None]], Any]
 MEMBERS = {"ocpi_cdr": "data", "mds_trips": "trips", "didi_es": "data", "baidu_track": "trips"}
@@ -93,12 +94,13 @@ def test_what_was_cut_or_never_came_is_asked_for_again(serve: Serve, name: str, 
         elif fault == "not_utf8":
             exchange.reply_bytes(200, b'{"data": "\xff"}')
         elif fault == "slow":
-            time.sleep(0.6)
+            time.sleep(2.0)
         else:
             exchange.handler.close_connection = True
 
     platform = serve(answer)
-    taken, error = read(spoken, platform.url)
+    with within(0.5 if fault == "slow" else 60.0):
+        taken, error = read(spoken, platform.url)
     assert taken == []
     assert type(error) is RetryLater
     assert "canary" not in str(error)

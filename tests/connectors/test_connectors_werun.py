@@ -60,7 +60,7 @@ def hub_for(platform: Any, appid: str = APPID, max_age_s: int = 300) -> WeRun:
     settings = {"appid": appid, "base_url": platform.url, "allow_loopback": True, "max_age_s": max_age_s}
     client = SafeClient(
         [Origin.parse(platform.url, allow_loopback=True)],
-        limits=EgressLimits(connect_s=1.0, read_s=0.3, total_s=1.0, body_bytes=10_000),
+        limits=EgressLimits(connect_s=20.0, read_s=20.0, total_s=30.0, body_bytes=10_000),
     )
     return WeRun(parse_config(settings, {"app_secret": "canary-app-secret"}), client=client)
 

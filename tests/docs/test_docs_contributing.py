@@ -54,7 +54,7 @@ class Desk:
         """Run a block of commands as one shell would, stopping at the first that fails."""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", self.written(commands)], cwd=self.folder, env=self.environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE_S,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, f"{commands}\n{done.stdout}"
         return done.stdout

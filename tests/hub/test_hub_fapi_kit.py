@@ -48,7 +48,7 @@ def run(place: Path, *command: str, **settings: str) -> str:
     """Run a command of the kit; it fails the test with what it said."""
     done = subprocess.run(
         command, cwd=place, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=PATIENCE_S,
+        timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-8000:]
     return done.stdout

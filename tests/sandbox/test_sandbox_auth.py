@@ -29,7 +29,7 @@ class Flow:
 
     def __init__(self, origin: str, site: Site, person: Person) -> None:
         self.origin, self.site, self.person = origin, site, person
-        self.http = httpx.Client(trust_env=False)
+        self.http = httpx.Client(trust_env=False, timeout=60)
         self.redirect_uri = f"{HUB}/links/callback/{site.platform}"
         self.basic = (site.secrets["client_id"], site.secrets["client_secret"])
 
@@ -112,6 +112,7 @@ def test_an_independent_client_walks_the_same_way(flow: Flow, monkeypatch: pytes
         code_challenge_method="S256",
         token_endpoint_auth_method="client_secret_basic",
         trust_env=False,
+        timeout=60,
     )
     url, state = client.create_authorization_url(f"{flow.origin}/oauth/authorize", code_verifier=VERIFIER)
     answer = flow.decide(flow.sign_in(flow.http.get(url)), "approve")

@@ -194,7 +194,7 @@ def test_the_phone_gives_the_code_for_wechat(
 
     def fetch_code() -> str:
         form = {"username": person.username, "password": person.password}
-        answer = httpx.post(f"{phone}/phone/login", data=form, trust_env=False)
+        answer = httpx.post(f"{phone}/phone/login", data=form, trust_env=False, timeout=60)
         return str(answer.json()["code"])
 
     persona = Persona(
@@ -210,7 +210,7 @@ def test_the_phone_gives_the_code_for_wechat(
     secret = secrets_of(7)[WECHAT]
     query = {"appid": secret["app_id"], "secret": secret["app_secret"], "js_code": hub.codes[0]}
     session: dict[str, Any] = httpx.get(
-        f"{phone}/sns/jscode2session", params=query | {"grant_type": "authorization_code"}, trust_env=False
+        f"{phone}/sns/jscode2session", params=query | {"grant_type": "authorization_code"}, trust_env=False, timeout=60
     ).json()
     assert session["openid"] == person.accounts[WECHAT]
 

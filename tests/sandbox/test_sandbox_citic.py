@@ -27,7 +27,7 @@ class Reader:
         claims = {"sub": account, "scope": scope, "grant": "g", "jti": "j"}
         sealer = Sealer(platform.site.secrets["seal_key"].encode())
         self.token = sealer.seal("access", claims, now=now, lives=timedelta(minutes=5))
-        self.http = httpx.Client(trust_env=False, headers={"authorization": f"Bearer {self.token}"})
+        self.http = httpx.Client(trust_env=False, timeout=60, headers={"authorization": f"Bearer {self.token}"})
 
     def page(self, cursor: str | None = None, limit: int = 7, headers: dict[str, str] | None = None) -> httpx.Response:
         query: dict[str, str | int] = {"limit": limit} | ({} if cursor is None else {"cursor": cursor})

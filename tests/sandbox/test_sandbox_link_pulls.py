@@ -232,7 +232,7 @@ def test_the_gateways_signature_is_for_what_was_written(bench: Bench, fault: Fau
 def test_the_gateway_answers_nobody_who_cannot_sign(bench: Bench) -> None:
     forged = base64.b64encode(b"x" * 256).decode()
     for form in ({}, {"app_id": "1"}, {"app_id": "2021004100000001"}, {"app_id": "2021004100000001", "sign": forged}):
-        with httpx.Client(trust_env=False) as http:
+        with httpx.Client(trust_env=False, timeout=60) as http:
             answer = http.post(f"{bench.origin}/gateway.do", data=form).json()
         assert answer["error_response"]["code"] == "40002"
         assert answer["sign"]
@@ -277,8 +277,8 @@ def test_a_request_that_cannot_be_read_is_refused(bench: Bench) -> None:
         GREEN_BUTTON: f"/espi/1_1/resource/Batch/Subscription/{access.account}",
     }
     if bench.spec.id not in paths:
-        assert httpx.get(f"{bench.origin}/gateway.do", trust_env=False).status_code == 405
+        assert httpx.get(f"{bench.origin}/gateway.do", trust_env=False, timeout=60).status_code == 405
         return
     for query in ("", "?dateFrom=x&dateTo=y&from=x&to=y&limit=1&offset=0&published-min=x&published-max=y"):
-        answer = httpx.get(f"{bench.origin}{paths[bench.spec.id]}{query}", headers=headers, trust_env=False)
+        answer = httpx.get(f"{bench.origin}{paths[bench.spec.id]}{query}", headers=headers, trust_env=False, timeout=60)
         assert answer.status_code == 400

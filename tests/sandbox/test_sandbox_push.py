@@ -74,7 +74,7 @@ def test_the_statement_names_what_was_delivered(
     asyncio.run(platform.deliver(2))
     origin = serve(platform.app)
     first, both = (
-        httpx.get(f"{origin}/statement", params=query, trust_env=False).json()["deliveries"]
+        httpx.get(f"{origin}/statement", params=query, trust_env=False, timeout=60).json()["deliveries"]
         for query in ({"part": 1}, {})
     )
     assert {one["delivery_id"] for one in both} == set(door.bodies)

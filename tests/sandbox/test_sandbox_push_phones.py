@@ -41,7 +41,7 @@ class MiniProgramBackEnd:
 
     async def session(self, code: str) -> dict[str, Any]:
         query = {"appid": SECRETS[WECHAT]["app_id"], "secret": SECRETS[WECHAT]["app_secret"], "js_code": code}
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             answer = await client.get(
                 f"{self.wechat}/sns/jscode2session", params=query | {"grant_type": "authorization_code"}
             )
@@ -134,7 +134,7 @@ def test_a_code_is_good_once_and_for_the_right_application_only(
     }
 
     def ask(**changes: str) -> dict[str, Any]:
-        answer = httpx.get(f"{door.wechat}/sns/jscode2session", params=good | changes, trust_env=False)
+        answer = httpx.get(f"{door.wechat}/sns/jscode2session", params=good | changes, trust_env=False, timeout=60)
         return dict(answer.json())
 
     assert ask(appid="wx1")["errcode"] == 40013
@@ -152,7 +152,7 @@ def test_the_phone_gives_a_code_to_its_owner_only(phones: tuple[MiniProgramBackE
 
     def login(password: str) -> httpx.Response:
         form = {"username": person.username, "password": password}
-        return httpx.post(f"{door.wechat}/phone/login", data=form, trust_env=False)
+        return httpx.post(f"{door.wechat}/phone/login", data=form, trust_env=False, timeout=60)
 
     assert login("wrong").status_code == 401
     code = login(person.password).json()["code"]

@@ -226,7 +226,7 @@ def test_without_its_token_a_platform_says_nothing(
 ) -> None:
     one = rig(stream)
     show(one, 4)
-    assert httpx.get(one.voice.site.origin + path, trust_env=False).status_code == status
+    assert httpx.get(one.voice.site.origin + path, trust_env=False, timeout=60).status_code == status
     assert one.fetcher.check().ok
 
 
@@ -265,7 +265,7 @@ def test_hours_of_the_month_are_told_and_no_others(rig: Callable[[str], Rig], to
     def ask(instant: datetime | None, headers: dict[str, str]) -> int:
         query = {} if instant is None else {"end_time": f"{instant:%Y-%m-%dT%H}"}
         return httpx.get(
-            f"{one.voice.site.origin}/mds/trips", params=query, headers=headers, trust_env=False
+            f"{one.voice.site.origin}/mds/trips", params=query, headers=headers, trust_env=False, timeout=60
         ).status_code
 
     opens = opens_at(town)

@@ -57,7 +57,10 @@ def test_a_ready_town_answers_on_every_port(running: Running) -> None:
     assert running.http.get("/control/ready").json() == {"ready": True}
     assert set(running.described["platforms"]) == set(PLATFORMS)
     for platform, origin in running.described["platforms"].items():
-        assert httpx.get(f"{origin}/statement", trust_env=False).json() == {"platform": platform, "deliveries": []}
+        assert httpx.get(f"{origin}/statement", trust_env=False, timeout=60).json() == {
+            "platform": platform,
+            "deliveries": [],
+        }
 
 
 def test_a_delivery_is_answered_with_counts_and_the_statement(running: Running, drop_dir: Path) -> None:
@@ -85,7 +88,7 @@ def test_a_fault_is_armed_from_outside(running: Running) -> None:
     order = {"platform": CITIC, "fault": "server_error", "times": 1}
     assert running.http.post("/control/faults", json=order).json() == {"platform": CITIC, "armed": {"server_error": 1}}
     records = f"{running.described['platforms'][CITIC]}/records"
-    assert [httpx.get(records, trust_env=False).status_code for _ in range(2)] == [500, 401]
+    assert [httpx.get(records, trust_env=False, timeout=60).status_code for _ in range(2)] == [500, 401]
     assert running.http.post("/control/faults", json=order | {"fault": "flood"}).status_code == 422
 
 

@@ -76,7 +76,7 @@ def form_of(exchange: Any) -> dict[str, str]:
 
 
 def client_for(url: str) -> SafeClient:
-    limits = EgressLimits(connect_s=1.0, read_s=0.4, total_s=1.5, body_bytes=200_000)
+    limits = EgressLimits(connect_s=20.0, read_s=20.0, total_s=30.0, body_bytes=200_000)
     return SafeClient([Origin.parse(url, allow_loopback=True)], limits=limits)
 
 

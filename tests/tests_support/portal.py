@@ -95,7 +95,7 @@ def visitor(hub: Hub, name: str = "li") -> Visitor:
 
 def ask_platform(address: str, person: Inhabitant, decision: str = "approve") -> str:
     """Walk through a simulated platform's pages; returns the hub's address that it sends the person back to."""
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         page = _page(client.get(address))
         form = page.forms[0]
         page = _page(

@@ -30,7 +30,7 @@ def honest(exchange: Any) -> None:
 def puller(platform: Any, **config: object) -> CursorPull:
     url = platform.url
     settings = {"records_url": f"{url}/records", "allow_loopback": True, "limit": 10} | config
-    limits = EgressLimits(connect_s=1.0, read_s=0.3, total_s=1.0, body_bytes=200_000)
+    limits = EgressLimits(connect_s=20.0, read_s=20.0, total_s=30.0, body_bytes=200_000)
     client = SafeClient([Origin.parse(url, allow_loopback=True)], limits=limits)
     return CursorPull(parse_config(settings, {}), client=client)
 
