@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.tanlian-setup
+# One more than there are cores: tests wait for databases, browsers and servers of their own.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)' 2>/dev/null || echo auto)
 
 .PHONY: help setup spark demo test check long lock format clean
 
@@ -29,7 +31,7 @@ demo: setup
 	$(BIN)/tanlian demo $(if $(SERVE),--serve)
 
 test: setup
-	$(BIN)/python -m pytest -n auto -m "not long"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not long"
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -39,7 +41,7 @@ check: setup
 	$(MAKE) test
 
 long: setup
-	$(BIN)/python -m pytest -n auto -m long
+	$(BIN)/python -m pytest -n $(WORKERS) -m long
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -19,6 +19,8 @@ from hub.api.mine import mine_router
 from hub.api.operation import operation_router
 from hub.api.precheck import precheck_router
 from hub.api.problems import tell_problems
+from hub.api.proofs import proofs_router
+from hub.api.regulator_log import regulator_log_router
 from hub.api.reservations import reservations_router
 from hub.api.standards import standards_router
 from hub.api.statements import statements_router
@@ -26,6 +28,7 @@ from hub.api.totals import totals_router
 from hub.api.uploads import uploads_router
 from hub.changes import log_consent_change
 from hub.context import Hub
+from hub.exchange.counting import Counter, Counting
 from hub.log.routes import build_log_router
 from hub.portal.acts import acts_router
 from hub.portal.attestations import attestations_router
@@ -42,6 +45,7 @@ from hub.portal.signin import signin_router
 from hub.portal.stepup import stepup_router, tell_step_up
 from hub.portal.totals import programmes_router
 from hub.staff.door import StaffRefused, tell_refused
+from hub.staff.log_pages import staff_log_router
 from hub.staff.pages import staff_router
 from hub.staff.signin import staff_signin_router
 from hub.sync.transactions import transactions_of
@@ -87,46 +91,53 @@ def create_app(hub: Hub) -> FastAPI:
     """Build the application on an opened hub."""
     app = FastAPI(title="Tanlian", version="0.1.0", docs_url=None, redoc_url=None)
     gate = Gate(hub)
-    app.include_router(
+    routers = (
         oauth_router(
             gate.authority, transactions=transactions_of(hub), clock=hub.clock, note=partial(log_consent_change, hub=hub),
             certificate=gate.certificate,
-        )
+        ),
+        build_log_router(hub.engine),
+        doors_router(hub),
+        statements_router(hub, gate),
+        breaks_router(hub, gate),
+        disputes_api_router(hub, gate),
+        account_router(hub, gate),
+        mine_router(hub, gate),
+        precheck_router(hub, gate),
+        attestations_api_router(hub, gate),
+        reservations_router(hub, gate),
+        blocks_router(hub, gate),
+        totals_router(hub, gate),
+        uploads_router(hub, gate),
+        regulator_log_router(hub, gate),
+        proofs_router(hub, gate),
+        authorize_router(hub, gate.authority),
+        operation_router(hub),
+        standards_router(hub),
+        links_router(hub),
+        consents_router(hub),
+        data_router(hub),
+        attestations_router(hub),
+        programmes_router(hub),
+        care_router(hub),
+        care_requests_router(hub),
+        pages_router(hub),
+        acts_router(hub),
+        disputes_router(hub),
+        signin_router(hub),
+        stepup_router(hub),
+        security_router(hub),
+        staff_signin_router(hub),
+        staff_router(hub),
+        staff_log_router(hub),
     )  # fmt: skip
-    app.include_router(build_log_router(hub.engine))
-    app.include_router(doors_router(hub))
-    app.include_router(statements_router(hub, gate))
-    app.include_router(breaks_router(hub, gate))
-    app.include_router(disputes_api_router(hub, gate))
-    app.include_router(account_router(hub, gate))
-    app.include_router(mine_router(hub, gate))
-    app.include_router(precheck_router(hub, gate))
-    app.include_router(attestations_api_router(hub, gate))
-    app.include_router(reservations_router(hub, gate))
-    app.include_router(blocks_router(hub, gate))
-    app.include_router(totals_router(hub, gate))
-    app.include_router(uploads_router(hub, gate))
-    app.include_router(authorize_router(hub, gate.authority))
-    app.include_router(operation_router(hub))
-    app.include_router(standards_router(hub))
-    app.include_router(links_router(hub))
-    app.include_router(consents_router(hub))
-    app.include_router(data_router(hub))
-    app.include_router(attestations_router(hub))
-    app.include_router(programmes_router(hub))
-    app.include_router(care_router(hub))
-    app.include_router(care_requests_router(hub))
-    app.include_router(pages_router(hub))
-    app.include_router(acts_router(hub))
-    app.include_router(disputes_router(hub))
-    app.include_router(signin_router(hub))
-    app.include_router(stepup_router(hub))
-    app.include_router(security_router(hub))
-    app.include_router(staff_signin_router(hub))
-    app.include_router(staff_router(hub))
+    for router in routers:
+        # Their own routes: to include a router builds each of its routes a second time, to add what nothing is added here.
+        app.router.routes.extend(router.routes)
     app.add_exception_handler(StepUpNeeded, tell_step_up)
     app.add_exception_handler(StaffRefused, tell_refused)
     tell_problems(app, SECURITY_HEADERS)
 
+    app.add_middleware(Counting, counter=Counter(hub=hub, flushed_at=hub.clock()))
     app.add_middleware(Headers, https=hub.settings.issuer.startswith("https:"))
     return app

@@ -1,86 +1,138 @@
-"""`tanlian`: the command line. I/O: terminal; the commands are in hub/commands/."""
+"""`tanlian`: the command line. I/O: terminal; the commands are in hub/commands/.
+
+Only the command that is called is loaded: all of them together take seconds to import.
+"""
+
+import sys
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 import typer
 
-from hub.commands import comparing, demo, explaining, exporting, inspect, operate, people, rights
-from hub.commands.adjust import adjust
-from hub.commands.anomalies import anomalies
-from hub.commands.attest import attest
-from hub.commands.bench import bench
-from hub.commands.breaks import breaks, report
-from hub.commands.console import told_errors
-from hub.commands.disputes import disputes
-from hub.commands.holds import holds
-from hub.commands.keys import keys
-from hub.commands.market import market
-from hub.commands.policy import policy
-from hub.commands.profiles import profiles
-from hub.commands.programmes import programmes
-from hub.commands.quarantine import quarantine
-from hub.commands.receipts import receipts
-from hub.commands.restating import restate
-from hub.commands.simulating import simulate, simulate_policy
-from hub.commands.staff import staff
-from hub.commands.standards import standards
-from hub.commands.sync import sync
-from hub.commands.totals import totals
-from hub.commands.uses import debts, reservations
+# Each command by the module of hub/commands/ that it is in, and its name there.
+COMMANDS = {
+    "migrate": "operate:migrate",
+    "serve": "operate:serve",
+    "worker": "operate:worker",
+    "demo": "demo:demo",
+    "clear": "inspect:clear",
+    "explain": "explaining:explain",
+    "audit": "auditing:check",
+    "anomalies": "anomalies:anomalies",
+    "holds": "holds:holds",
+    "reservations": "uses:reservations",
+    "debts": "uses:debts",
+    "market": "market:market",
+    "adjust": "adjust:adjust",
+    "participants": "people:participants",
+    "clients": "people:clients",
+    "people": "people:people",
+    "receipts": "receipts:receipts",
+    "attest": "attest:attest",
+    "programmes": "programmes:programmes",
+    "totals": "totals:totals",
+    "staff": "staff:staff",
+    "connectors": "inspect:connectors",
+    "mappings": "inspect:mappings",
+    "profiles": "profiles:profiles",
+    "standards": "standards:standards",
+    "policy": "policy:policy",
+    "quarantine": "quarantine:quarantine",
+    "sync": "sync:sync",
+    "window": "windows:window",
+    "breaks": "breaks:breaks",
+    "disputes": "disputes:disputes",
+    "log": "log_files:log",
+    "witness": "witness:witness",
+    "bench": "bench:bench",
+    "keys": "keys:keys",
+}
+# What other modules add to a group.
+ADDED = {
+    "people": {
+        "export": "rights:export",
+        "statement": "rights:statement",
+        "erase": "rights:erase",
+        "upload": "rights:upload",
+    },
+    "standards": {
+        "compare": "comparing:compare",
+        "points": "comparing:points",
+        "simulate": "simulating:simulate",
+        "restate": "restating:restate",
+        "export": "exporting:export",
+        "validate": "exporting:validate",
+    },
+    "policy": {"simulate": "simulating:simulate_policy"},
+    "window": {"report": "breaks:report"},
+    "log": {
+        "status": "log_head:status",
+        "sign": "log_head:sign",
+        "adopt-head": "log_head:adopt_head",
+        "prove": "log_prove:prove",
+        "search": "log_entries:search_log",
+        "pair": "log_entries:pair_log",
+        "export-entries": "log_entries:export_log_entries",
+        "report": "log_entries:report_log",
+        "reindex": "log_entries:reindex_log",
+        "bundle": "log_bundle:bundle",
+    },
+}
 
-app = typer.Typer(
-    name="tanlian",
-    help="Tanlian (碳联): interconnection and clearing hub for personal carbon accounts.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("migrate")(operate.migrate)
-app.command("serve")(operate.serve)
-app.command("worker")(operate.worker)
-app.command("demo")(demo.demo)
-app.command("clear")(inspect.clear)
-app.command("explain")(explaining.explain)
-app.command("audit")(operate.check)
-app.command("anomalies")(anomalies)
-app.add_typer(holds, name="holds")
-app.add_typer(reservations, name="reservations")
-app.add_typer(debts, name="debts")
-app.add_typer(market, name="market")
-app.add_typer(adjust, name="adjust")
-app.add_typer(people.participants, name="participants")
-app.add_typer(people.clients, name="clients")
-people.people.command("export")(rights.export)
-people.people.command("statement")(rights.statement)
-people.people.command("erase")(rights.erase)
-people.people.command("upload")(rights.upload)
-app.add_typer(people.people, name="people")
-app.add_typer(receipts, name="receipts")
-app.add_typer(attest, name="attest")
-app.add_typer(programmes, name="programmes")
-app.add_typer(totals, name="totals")
-app.add_typer(staff, name="staff")
-app.add_typer(inspect.connectors, name="connectors")
-app.add_typer(inspect.mappings, name="mappings")
-app.add_typer(profiles, name="profiles")
-standards.command("compare")(comparing.compare)
-standards.command("points")(comparing.points)
-standards.command("simulate")(simulate)
-standards.command("restate")(restate)
-standards.command("export")(exporting.export)
-standards.command("validate")(exporting.validate)
-app.add_typer(standards, name="standards")
-policy.command("simulate")(simulate_policy)
-app.add_typer(policy, name="policy")
-app.add_typer(quarantine, name="quarantine")
-app.add_typer(sync, name="sync")
-operate.window.command("report")(report)
-app.add_typer(operate.window, name="window")
-app.add_typer(breaks, name="breaks")
-app.add_typer(disputes, name="disputes")
-app.add_typer(operate.log, name="log")
-app.add_typer(bench, name="bench")
-app.add_typer(keys, name="keys")
+
+def build(names: Iterable[str]) -> typer.Typer:
+    """Return the command line with these commands."""
+    app = typer.Typer(
+        name="tanlian", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+        help="Tanlian (碳联): interconnection and clearing hub for personal carbon accounts.",
+    )  # fmt: skip
+    app.callback()(_nothing_first)
+    for name in names:
+        _add(app, name, _load(name))
+    return app
 
 
 def main() -> None:
     """Run the command line; failures of the world are one line on stderr."""
-    told_errors(app)
+    from hub.commands.console import told_errors
+
+    called = sys.argv[1] if len(sys.argv) > 1 else ""
+    told_errors(build([called]) if called in COMMANDS else whole())
+
+
+@cache
+def whole() -> typer.Typer:
+    """Return the command line with all commands."""
+    return build(COMMANDS)
+
+
+def __getattr__(name: str) -> typer.Typer:
+    if name == "app":
+        return whole()
+    raise AttributeError(name)
+
+
+@cache
+def _load(name: str) -> Any:
+    found = _find(COMMANDS[name])
+    for added, place in ADDED.get(name, {}).items():
+        _add(found, added, _find(place))
+    return found
+
+
+def _find(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"hub.commands.{module}"), name)
+
+
+def _add(app: typer.Typer, name: str, found: Any) -> None:
+    if isinstance(found, typer.Typer):
+        app.add_typer(found, name=name)
+    else:
+        app.command(name)(found)
+
+
+def _nothing_first() -> None:
+    """Without it a command line of one command would take no name of a command."""

@@ -10,36 +10,38 @@ import os
 from collections.abc import Callable
 
 from hub.audit.books import Books
-from hub.audit.checks import CHECKS, Rule
-from hub.audit.making import make_check
+from hub.audit.checks import CHECKS, Paged, Rule
+from hub.audit.making import all_tasks, gather, make
+from hub.audit.readers import SessionReader
 from hub.audit.report import AuditReport, Check, format_report
-from hub.audit.together import check_together
+from hub.audit.together import make_together
 from hub.context import Hub
 from hub.db import reading
 
-__all__ = ["CHECKS", "AuditReport", "Check", "Rule", "audit", "format_report"]
+__all__ = ["CHECKS", "AuditReport", "Check", "Paged", "Rule", "audit", "format_report"]
 
 MANY_ENTRIES = 500_000
 """Entries from which further processes are worth their start."""
 
 
-def audit(hub: Hub, *, jobs: int | None = None, tell: Callable[[Check], None] = lambda check: None) -> AuditReport:
+def audit(
+    hub: Hub, *, jobs: int | None = None, tell: Callable[[int, int], None] = lambda done, of: None
+) -> AuditReport:
     """Run every check on the hub's database; the report is in the order of the invariants.
 
     Args:
         jobs: processes that check at once; by default one for a small ledger, and as many as there are cores for others.
-        tell: hears of each check as it is made, in whatever order.
+        tell: hears how many tasks of how many are done, as each is.
     """
     with reading(hub.engine) as session:
-        books = Books(hub=hub, session=session)
+        books = Books(hub=hub, reader=SessionReader(session))
         if jobs is None:
             jobs = (os.cpu_count() or 1) if books.count("journal_entry") >= MANY_ENTRIES else 1
+        tasks = all_tasks(books)
         if jobs == 1:
-            books.make_room()
-            checks = []
-            for rule in CHECKS:
-                checks.append(make_check(rule.id, books))
-                tell(checks[-1])
-            return AuditReport(checks=tuple(checks))
-    found = check_together(hub, [rule.id for rule in CHECKS], jobs=jobs, tell=tell)
-    return AuditReport(checks=tuple(found[rule.id] for rule in CHECKS))
+            found = []
+            for task in tasks:
+                found.append(make(task, books))
+                tell(len(found), len(tasks))
+            return gather(found)
+    return gather(make_together(hub, tasks, jobs=jobs, tell=tell))

@@ -3,8 +3,7 @@
 I/O: reads the database. ADR 0033.
 """
 
-from hub.audit.books import Books
-from hub.audit.erasure import ERASED
+from hub.audit.books import ERASED, Books
 from hub.audit.report import Finding, Offenders
 
 # By the day of the act: stored days are compared as the number yyyymmdd of Asia/Shanghai.

@@ -1,30 +1,27 @@
 """One snapshot of the database, read for an audit. I/O: reads the database.
 
 The audit has its own statements and shares none with the functions that write: a mistake there must not hide itself
-here. Whatever may be long is read in pages, as the driver gives it: no object per row, and columns of a page at once.
+here. Whatever may be long is summed up by the database, or read as columns a range at a time (`pages.py`).
 """
 
-import re
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from hub.audit.readers import Reader, Schema, SessionReader
 from hub.context import Hub
-from hub.db import is_postgresql
 
-PAGE_ROWS = 200_000  # about 100 MB while a page's rows are Python objects
+Kept = TypeVar("Kept")
+
 FOREVER_US = 2**62
-_NAMED = re.compile(r"(?<![:\w]):([a-z_]+)")
-# Joins and sums over a whole ledger: with the usual few megabytes both databases would sort on disk.
-_ROOM = {
-    True: ("SET LOCAL work_mem = '256MB'", "SET LOCAL max_parallel_workers_per_gather = 0", "SET LOCAL jit = off"),
-    False: ("PRAGMA cache_size = -524288", "PRAGMA mmap_size = 17179869184"),
-}
+# What is left of a time of day that was cut down by an erasure: an audit can only ask about the day.
+DAY_US = 86_400_000_000
+ERASED = "(SELECT subject_id FROM person WHERE erased_at IS NOT NULL)"
+FEW_VERSIONS = 2_000_000
+"""Versions of grants up to which all grants and links are kept in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,65 +29,70 @@ class Books:
     """What the checks read: one consistent snapshot, and the hub's settings and keys."""
 
     hub: Hub
-    session: Session
-    kept: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+    reader: Reader
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
     """What several checks read alike, by a name of theirs."""
 
-    def make_room(self) -> None:
-        """Let the database use the memory that reading all of it needs, for this session only."""
-        for statement in _ROOM[is_postgresql(self.session)]:
-            self.session.execute(text(statement))
+    def keep(self, name: str, read: Callable[[], Kept]) -> Kept:
+        """Return what was read under this name, reading it the first time."""
+        if name not in self.kept:
+            self.kept[name] = read()
+        found: Kept = self.kept[name]
+        return found
+
+    @property
+    def few_versions(self) -> bool:
+        """Tell whether everybody's grants and links fit into memory."""
+        return self.keep("number of versions", lambda: self.count("grant_version")) <= FEW_VERSIONS
+
+    @property
+    def erased(self) -> pl.Series:
+        """Return the people who were erased."""
+        return self.keep(
+            "erased", lambda: self.frame(f"SELECT subject_id FROM {ERASED} x", {"subject_id": pl.Int64()})
+        )["subject_id"]
+
+    @property
+    def windows(self) -> pl.DataFrame:
+        """Return window_id, is_open and is_cleared of all windows."""
+        sql = (
+            "SELECT window_id, CASE WHEN state = 'open' THEN 1 ELSE 0 END, "
+            "CASE WHEN cleared_at IS NULL THEN 0 ELSE 1 END FROM clearing_window"
+        )
+        flags = {"window_id": pl.Int64(), "is_open": pl.Boolean(), "is_cleared": pl.Boolean()}
+        return self.keep("windows", lambda: self.frame(sql, flags))
+
+    @property
+    def session(self) -> Session:
+        """Return the session that reads, for what the hub's own code opens; there is none where columns are read."""
+        if not isinstance(self.reader, SessionReader):
+            raise TypeError("a check that needs a session reads no columns")
+        return self.reader.session
 
     def rows(self, sql: str, **params: Any) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a SELECT without holding them all."""
-        for page in self._partitions(sql, params):
-            yield from page
+        """Yield the rows of a SELECT."""
+        return self.reader.rows(sql, params)
 
     def number(self, sql: str, **params: Any) -> int:
         """Return the one whole number that a SELECT gives."""
-        return int(self.session.execute(text(sql), params).scalar_one())
+        ((number,),) = self.reader.rows(sql, params)
+        return int(number)
 
     def count(self, rows: str, **params: Any) -> int:
         """Return how many rows `FROM ...` has."""
         return self.number(f"SELECT COUNT(*) FROM {rows}", **params)
 
-    def pages(self, sql: str, schema: dict[str, Any], **params: Any) -> Iterator[pl.DataFrame]:
-        """Yield the rows of a SELECT as frames of at most PAGE_ROWS; the SELECT's columns are named by `schema`."""
-        for page in self._partitions(sql, params):
-            columns = zip(schema.items(), zip(*page, strict=True), strict=True)
-            yield pl.DataFrame([_column(name, kind, values) for (name, kind), values in columns])
+    def pages(self, sql: str, schema: Schema, rows: int) -> Iterator[pl.DataFrame]:
+        """Yield what a SELECT gives, in any order, as frames of about so many rows; `schema` names its columns."""
+        return self.reader.pages(sql, schema, {}, rows)
 
-    def frame(self, sql: str, schema: dict[str, Any], **params: Any) -> pl.DataFrame:
-        """Return all rows of a SELECT that is known to be short."""
-        return pl.concat([pl.DataFrame(schema=schema), *self.pages(sql, schema, **params)])
-
-    def _partitions(self, sql: str, params: dict[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
-        driver: Any = self.session.connection().connection.driver_connection
-        if is_postgresql(self.session):
-            # A cursor on the server: without it the driver would fetch the whole result at once.
-            with closing(driver.cursor(name=f"audit_{id(params)}")) as cursor:
-                cursor.execute(_NAMED.sub(r"%(\1)s", sql.replace("%", "%%")), params)
-                yield from _fetched(cursor)
-            return
-        with closing(driver.cursor()) as cursor:
-            cursor.execute(sql, params)
-            yield from _fetched(cursor)
+    def frame(self, sql: str, schema: Schema, **params: Any) -> pl.DataFrame:
+        """Return all that a SELECT gives, in any order."""
+        return pl.concat([pl.DataFrame(schema=schema), *self.reader.pages(sql, schema, params, 2**62)])
 
     def micros(self, column: str) -> str:
         """Return SQL for a stored time as whole microseconds since 1970."""
-        if is_postgresql(self.session):
+        if self.reader.is_postgresql:
             return f"CAST(EXTRACT(EPOCH FROM {column}) * 1000000 AS BIGINT)"
         # Without the fraction: SQLite rounds it to milliseconds, and .9996 would become the next second.
         return f"(CAST(strftime('%s', substr({column}, 1, 19)) AS BIGINT) * 1000000 + CAST(substr({column}, 21, 6) AS BIGINT))"
-
-
-def _fetched(cursor: Any) -> Iterator[list[tuple[Any, ...]]]:
-    while page := cursor.fetchmany(PAGE_ROWS):
-        yield page
-
-
-def _column(name: str, kind: Any, values: tuple[Any, ...]) -> pl.Series:
-    """Sums are decimals on PostgreSQL, and booleans are 0 and 1 on SQLite."""
-    if kind == pl.Boolean:
-        return pl.Series(name, [None if one is None else bool(one) for one in values], dtype=kind)
-    return pl.Series(name, values, dtype=kind, strict=False)

@@ -54,6 +54,25 @@ _CHANGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "SELECT action_id FROM staff_action ORDER BY action_id",
     ),
     (
+        "access by command",
+        ("access.made",),
+        "SELECT access_id FROM terminal_access ORDER BY access_id",
+    ),
+    (
+        "hour of exchange",
+        ("exchange.counted",),
+        "SELECT hour || ':' || participant FROM exchange_hour ORDER BY hour, participant",
+    ),
+    (
+        # Windows were not told of when they open before; from the first that was, all are.
+        "opening of window",
+        ("window.opened",),
+        (
+            "SELECT window_id FROM clearing_window WHERE window_id >= (SELECT MIN(CAST(reference AS INTEGER)) "
+            "FROM change_leaf WHERE kind = 'window.opened') ORDER BY window_id"
+        ),
+    ),
+    (
         "adoption of a policy",
         ("standards.adopted",),
         "SELECT 'clearing.policy:' || adoption FROM policy_adoption ORDER BY adoption",

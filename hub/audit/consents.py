@@ -4,23 +4,17 @@ The guard asked when it was done; here the versions of grants are asked again fo
 at the very microsecond counts in both its forms: which came first is not in the database.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from hub.audit.books import FOREVER_US, Books
-from hub.audit.erasure import DAY_US, ERASED
+from hub.audit.books import DAY_US, FOREVER_US, Books
+from hub.audit.pages import Page, Seen
 from hub.audit.report import Finding, Offenders
 from standards.canonical import BUCKETS
 
-_ACT: dict[str, Any] = {
-    "record_id": pl.Int64(),
-    "subject_id": pl.Int64(),
-    "platform": pl.String(),
-    "behaviour": pl.String(),
-    "start_us": pl.Int64(),
-}
 _VERSIONS: dict[str, Any] = {
     "grant_id": pl.String(),
     "version": pl.Int64(),
@@ -35,62 +29,48 @@ _VERSIONS: dict[str, Any] = {
     "until_us": pl.Int64(),
 }
 _WORDS = pl.List(pl.String())
-FEW_VERSIONS = 2_000_000
-"""Versions of grants up to which all are kept in memory, and acts need no order by person."""
 
 
-def collected_as_allowed(books: Books) -> Finding:
+def collected_as_allowed(page: Page) -> Seen:
     """Ask for every source record whether its person allowed to collect it when it was received.
 
     A record without a translation tells no behaviour and no time to ask for: records_are_translated finds it.
     """
-    sql = (
-        "SELECT s.record_id, s.subject_id, s.platform, r.behaviour, r.start_us, s.received_us FROM source_record s "
-        f"JOIN reduction_record r ON r.record_id = s.record_id {_by_person(books, 's.subject_id')}"
-    )
-    wrong, asked = Offenders(), 0
-    for page in books.pages(sql, _ACT | {"first_us": pl.Int64()}):
-        refused = without_consent(books, page.with_columns(last_us="first_us"), "collect", "record_id")
-        wrong.add_all(f"record {record} was collected without consent" for record in refused["record_id"].sort())
-        asked += len(page)
-    return Finding(figure=f"{asked:,} records, {books.count('grant_version'):,} versions of grants", wrong=wrong)
+    acts = page.sources.join(page.reductions.select("record_id", "behaviour", "start_us"), on="record_id")
+    acts = acts.with_columns(first_us="received_us", last_us="received_us")
+    seen = Seen(counts=Counter(acts=len(acts)))
+    for record in without_consent(page.books, acts, "collect", "record_id")["record_id"].sort():
+        seen.wrong.add(f"record {record} was collected without consent")
+    return seen
 
 
-def cleared_as_allowed(books: Books) -> Finding:
+def cleared_as_allowed(page: Page) -> Seen:
     """Ask for every settled decision that was not rejected whether clearing was allowed when it was made.
 
     A version that was superseded in its own window is left out: nothing was decided on it but that another came. So is
     what was settled in an open window, which had no time of clearing: cleared_records_are_decided finds it.
     """
-    sql = (
-        "SELECT d.record_id, d.subject_id, r.platform, r.behaviour, r.start_us, d.window_id, r.bucket FROM decision d "
-        "JOIN reduction_record r ON r.record_id = d.record_id "
-        "JOIN clearing_window w ON w.window_id = d.window_id AND w.groups IS NOT NULL "
-        "WHERE NOT d.provisional AND d.verdict <> 'rejected' AND d.reason <> 'superseded_version' "
-        f"{_by_person(books, 'd.subject_id')}"
-    )
-    wrong, asked, moments = Offenders(), 0, at_clearing(books)
-    for page in books.pages(sql, _ACT | {"window_id": pl.Int64(), "bucket": pl.Int64()}):
-        refused = without_consent(books, moments.join_onto(page), "clear", "record_id")
-        wrong.add_all(f"record {record} was cleared without consent" for record in refused["record_id"].sort())
-        asked += len(page)
-    return Finding(figure=f"{asked:,} decisions", wrong=wrong)
+    moments = at_clearing(page.books)
+    decided = page.decisions.filter(
+        ~pl.col("provisional") & (pl.col("verdict") != "rejected") & (pl.col("reason") != "superseded_version")
+    ).join(moments.groups, on="window_id", how="semi")
+    told = page.reductions.select("record_id", "platform", "behaviour", "start_us", "bucket")
+    acts = decided.select("record_id", "subject_id", "window_id").join(told, on="record_id")
+    seen = Seen(counts=Counter(acts=len(acts)))
+    for record in without_consent(page.books, moments.join_onto(acts), "clear", "record_id")["record_id"].sort():
+        seen.wrong.add(f"record {record} was cleared without consent")
+    return seen
 
 
-def credited_as_allowed(books: Books) -> Finding:
+def credited_as_allowed(page: Page) -> Seen:
     """Ask for every issue of grams whether crediting was allowed when it was posted."""
-    sql = (
-        "SELECT v.event_id, v.subject_id, r.platform, v.behaviour, v.start_us, e.entry_id, "
-        f"{books.micros('e.posted_at')} FROM journal_entry e JOIN event v ON v.event_id = e.source_id "
-        "JOIN reduction_record r ON r.record_id = v.event_id "
-        f"WHERE e.kind = 'issue' {_by_person(books, 'v.subject_id')}"
-    )
-    wrong, asked = Offenders(), 0
-    for page in books.pages(sql, _ACT | {"entry_id": pl.Int64(), "first_us": pl.Int64()}):
-        refused = without_consent(books, page.with_columns(last_us="first_us"), "credit", "entry_id")
-        wrong.add_all(f"entry {entry} issued grams without consent" for entry in refused["entry_id"].sort())
-        asked += len(page)
-    return Finding(figure=f"{asked:,} issues of grams", wrong=wrong)
+    posted = page.issues.select("event_id", "entry_id", first_us="posted_us", last_us="posted_us").unique()
+    acts = posted.join(page.events.select("event_id", "subject_id", "behaviour", "start_us"), on="event_id")
+    acts = acts.join(page.reductions.select("platform", event_id="record_id"), on="event_id")
+    seen = Seen(counts=Counter(acts=len(acts)))
+    for entry in without_consent(page.books, acts, "credit", "entry_id")["entry_id"].sort():
+        seen.wrong.add(f"entry {entry} issued grams without consent")
+    return seen
 
 
 def guard_reads_the_latest(books: Books) -> Finding:
@@ -146,7 +126,11 @@ class Moments:
 
 
 def at_clearing(books: Books) -> Moments:
-    """Read when each group of buckets was cleared."""
+    """Tell when each group of buckets was cleared."""
+    return books.keep("times of clearing", lambda: _read_moments(books))
+
+
+def _read_moments(books: Books) -> Moments:
     groups = books.frame(
         f"SELECT window_id, groups, {books.micros('cleared_at')} FROM clearing_window WHERE groups IS NOT NULL",
         {"window_id": pl.Int64(), "groups": pl.Int64(), "cleared_us": pl.Int64()},
@@ -172,56 +156,61 @@ def without_consent(books: Books, acts: pl.DataFrame, purpose: str, name: str) -
     """
     if acts.is_empty():
         return acts.select(name)
-    allowing = _versions_for(books, acts, purpose)
+    grants = _grants_for(books, acts, purpose)
     # Of an act of somebody who was erased only the day is known: it was allowed if it was at any time of that day.
-    erased = books.frame(f"SELECT subject_id FROM {ERASED} x", {"subject_id": pl.Int64()})["subject_id"]
-    may_be_later = pl.when(pl.col("subject_id").is_in(erased.implode())).then(DAY_US - 1).otherwise(0)
-    pairs = acts.select(
-        name, "subject_id", "platform", "behaviour", "start_us", at=pl.concat_list("first_us", "last_us"),
+    may_be_later = pl.when(pl.col("subject_id").is_in(books.erased.implode())).then(DAY_US - 1).otherwise(0)
+    asked = acts.select(
+        name, "subject_id", "platform", "behaviour", "start_us", "first_us", "last_us",
         latest_us=pl.col("start_us") + may_be_later,
     )  # fmt: skip
-    pairs = pairs.explode("at").join(allowing, on=["subject_id", "platform"], how="inner")
+    pairs = asked.join(grants.versions, on=["subject_id", "platform"], how="inner")
     allowed = pairs.filter(
-        pl.col("at").is_between("created_us", "replaced_us")
-        & pl.col("at").is_between("from_us", "until_us", closed="left")
+        (_in_force("first_us") | _in_force("last_us"))
         & (pl.col("latest_us") >= pl.col("from_us"))
         & (pl.col("start_us") < pl.col("until_us"))
-    )
-    words = allowed.select("behaviours").unique()
-    words = words.with_columns(behaviour=pl.col("behaviours").str.json_decode(_WORDS)).explode("behaviour")
-    allowed = allowed.join(words, on=["behaviours", "behaviour"], how="semi")
+    ).join(grants.words, on=["terms", "behaviour"], how="semi")
     return acts.join(allowed, on=name, how="anti").select(name)
 
 
-def _by_person(books: Books, column: str) -> str:
-    """Return how acts are ordered: by person, so that a page needs the grants of some only, where there are many grants."""
-    return "" if books.count("grant_version") <= FEW_VERSIONS else f"ORDER BY {column}"
+def _in_force(at: str) -> pl.Expr:
+    """At that time the version was the last one, and valid."""
+    return pl.col(at).is_between("created_us", "replaced_us") & pl.col(at).is_between(
+        "from_us", "until_us", closed="left"
+    )
 
 
-def _versions_for(books: Books, acts: pl.DataFrame, purpose: str) -> pl.DataFrame:
-    """Return the active versions that name a purpose, of the persons of these acts at least, one row for each platform named."""
-    name = f"grants that name {purpose}"
-    if name in books.kept:
-        return books.kept[name]
-    if books.count("grant_version") > FEW_VERSIONS:
-        return _read_versions(books, purpose, int(acts["subject_id"].min()), int(acts["subject_id"].max()))  # type: ignore[arg-type]
-    books.kept[name] = _read_versions(books, purpose, -(2**63), 2**63 - 1)
-    return books.kept[name]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grants:
+    """Active versions that name a purpose, a row for each platform named; and the behaviours of each of their terms."""
+
+    versions: pl.DataFrame
+    words: pl.DataFrame
 
 
-def _read_versions(books: Books, purpose: str, low: int, high: int) -> pl.DataFrame:
+def _grants_for(books: Books, acts: pl.DataFrame, purpose: str) -> _Grants:
+    """Return the versions of the persons of these acts at least."""
+    if books.few_versions:
+        return books.keep(f"grants that name {purpose}", lambda: _read_grants(books, purpose, -(2**63), 2**63 - 1))
+    return _read_grants(books, purpose, int(acts["subject_id"].min()), int(acts["subject_id"].max()))  # type: ignore[arg-type]
+
+
+def _read_grants(books: Books, purpose: str, low: int, high: int) -> _Grants:
     sql = (
         "SELECT grant_id, version, subject_id, recipient, state, purposes, behaviours, platforms, "
         f"{books.micros('created_at')}, {books.micros('valid_from')}, {books.micros('valid_until')} "
-        "FROM grant_version WHERE subject_id >= :low AND subject_id <= :high ORDER BY grant_id, version"
+        f"FROM grant_version WHERE subject_id BETWEEN {low} AND {high}"
     )
-    versions = books.frame(sql, _VERSIONS, low=low, high=high)
+    versions = books.frame(sql, _VERSIONS).sort("grant_id", "version")
     replaced = pl.col("created_us").shift(-1).over("grant_id").fill_null(FOREVER_US)
     versions = versions.with_columns(replaced_us=replaced).filter(
         (pl.col("recipient") == "hub") & (pl.col("state") == "active")
     )
-    words = versions.with_columns(
-        pl.col("purposes").str.json_decode(_WORDS), platform=pl.col("platforms").str.json_decode(_WORDS)
+    terms = versions.select("purposes", "behaviours", "platforms").unique().with_row_index("terms")
+    told = terms.with_columns(pl.col("purposes", "behaviours", "platforms").str.json_decode(_WORDS))
+    named = told.filter(pl.col("purposes").list.contains(purpose))
+    versions = versions.join(terms, on=["purposes", "behaviours", "platforms"])
+    versions = versions.join(named.select("terms", platform="platforms").explode("platform"), on="terms")
+    return _Grants(
+        versions=versions.select("subject_id", "platform", "terms", "created_us", "replaced_us", "from_us", "until_us"),
+        words=named.select("terms", behaviour="behaviours").explode("behaviour"),
     )
-    named = words.filter(pl.col("purposes").list.contains(purpose)).explode("platform")
-    return named.select("subject_id", "platform", "behaviours", "created_us", "replaced_us", "from_us", "until_us")

@@ -7,8 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from hub.audit.bodies import leaf_bodies
-from hub.audit.books import Books
-from hub.audit.erasure import ERASED
+from hub.audit.books import ERASED, Books
 from hub.audit.report import Finding, Offenders
 from standards.canonical import canonical_bytes
 

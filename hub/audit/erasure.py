@@ -3,12 +3,9 @@
 Offenders are counted and never numbered by the person: a report can be handed on as it is.
 """
 
-from hub.audit.books import Books
+from hub.audit.books import DAY_US, ERASED, Books
 from hub.audit.report import Finding, Offenders
 
-ERASED = "(SELECT subject_id FROM person WHERE erased_at IS NOT NULL)"
-# What is left of a time of day that was cut down: an audit can only ask about the day.
-DAY_US = 86_400_000_000
 _IS_A_DAY = f"(start_us + 28800000000) % {DAY_US} = 0 AND end_us = start_us"
 _LIVE_STATES = "('requested', 'active', 'paused')"
 _USABLE = "('pending', 'held', 'reserved', 'locked')"

@@ -12,21 +12,25 @@ MAY_BE_NEGATIVE = "('activity', 'owed')"
 
 def entries_sum_to_zero(books: Books) -> Finding:
     """Add up every entry, and all accounts together: for each of a gram's two rights."""
-    wrong, total = Offenders(), 0
-    for right in RIGHTS:
-        of_right = f"FROM posting WHERE rights IN ('both', '{right}')"
-        for entry, mg in books.rows(
-            f"SELECT entry_id, SUM(mg) {of_right} GROUP BY entry_id HAVING SUM(mg) <> 0 ORDER BY entry_id"
-        ):
-            wrong.add(f"entry {entry} sums to {int(mg):,} mg of the {right}")
-        total += abs(books.number(f"SELECT COALESCE(SUM(mg), 0) {of_right}"))
+    wrong = Offenders()
+    of = {right: f"SUM(CASE WHEN rights IN ('both', '{right}') THEN mg ELSE 0 END)" for right in RIGHTS}
+    by_entry = f"SELECT entry_id, {', '.join(of.values())} FROM posting GROUP BY entry_id"
+    uneven = " OR ".join(f"{mg} <> 0" for mg in of.values())
+    for entry, *sums in books.rows(f"{by_entry} HAVING {uneven} ORDER BY entry_id"):
+        for right, mg in zip(RIGHTS, sums, strict=True):
+            if mg:
+                wrong.add(f"entry {entry} sums to {int(mg):,} mg of the {right}")
+    ((postings, *sums),) = books.rows(
+        f"SELECT COUNT(*), {', '.join(f'COALESCE({mg}, 0)' for mg in of.values())} FROM posting"
+    )
+    total = sum(abs(int(mg)) for mg in sums)
     for entry, word in books.rows(
         "SELECT entry_id, rights FROM posting WHERE rights NOT IN ('both', 'incentive', 'attribute') ORDER BY entry_id"
     ):
         wrong.add(f"entry {entry} moves rights {word!r}, which there are none of")
     if total:
         wrong.add(f"all accounts together have {total:,} mg")
-    figure = f"{books.count('posting'):,} postings in {books.count('journal_entry'):,} entries, together {total:,} mg"
+    figure = f"{postings:,} postings in {books.count('journal_entry'):,} entries, together {total:,} mg"
     return Finding(figure=figure, wrong=wrong)
 
 

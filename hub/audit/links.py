@@ -1,9 +1,11 @@
 """Invariant 11: an account has one owner at a time, and a record belongs to the owner then. I/O: reads the database."""
 
+from collections import Counter
+
 import polars as pl
 
-from hub.audit.books import FOREVER_US, Books
-from hub.audit.erasure import DAY_US, ERASED
+from hub.audit.books import DAY_US, FOREVER_US, Books
+from hub.audit.pages import Page, Seen
 from hub.audit.report import Finding, Offenders
 
 _LINK = {
@@ -13,6 +15,9 @@ _LINK = {
     "from_us": pl.Int64(),
     "until_us": pl.Int64(),
 }
+_OWNED = {
+    "link_id": pl.String(), "subject_id": pl.Int64(), "platform": pl.String(), "from_us": pl.Int64(), "until_us": pl.Int64(),
+}  # fmt: skip
 
 
 def accounts_have_one_owner(books: Books) -> Finding:
@@ -32,17 +37,32 @@ def accounts_have_one_owner(books: Books) -> Finding:
     return Finding(figure=f"{books.count('link'):,} links of {accounts:,} accounts", wrong=wrong)
 
 
-def records_belong_to_owners(books: Books) -> Finding:
+def records_belong_to_owners(page: Page) -> Seen:
     """Look for records whose link is another person's or platform's, or did not cover the act."""
-    begin, end = books.micros("l.valid_from"), books.micros("l.valid_until")
-    wrong = Offenders()
-    for (record,) in books.rows(
-        "SELECT s.record_id FROM source_record s JOIN reduction_record r ON r.record_id = s.record_id "
-        "LEFT JOIN link l ON l.link_id = s.link_id AND l.subject_id = s.subject_id AND l.platform = s.platform "
-        # Of an act of somebody who was erased only the day is known.
-        f"AND {begin} <= r.start_us + CASE WHEN s.subject_id IN {ERASED} THEN {DAY_US - 1} ELSE 0 END "
-        f"AND r.start_us < COALESCE({end}, {FOREVER_US}) "
-        "WHERE l.link_id IS NULL ORDER BY s.record_id"
-    ):
-        wrong.add(f"record {record} does not belong to the owner of its account at the time of the act")
-    return Finding(figure=f"{books.count('source_record'):,} records", wrong=wrong)
+    books = page.books
+    links = books.keep("links", lambda: _read_links(books, "")) if books.few_versions else _links_of(page)
+    acts = page.sources.join(page.reductions.select("record_id", "start_us"), on="record_id")
+    # Of an act of somebody who was erased only the day is known.
+    may_be_later = pl.when(pl.col("subject_id").is_in(books.erased.implode())).then(DAY_US - 1).otherwise(0)
+    pairs = acts.join(links, on=["link_id", "subject_id", "platform"])
+    owned = pairs.filter(
+        (pl.col("from_us") <= pl.col("start_us") + may_be_later) & (pl.col("start_us") < pl.col("until_us"))
+    )
+    seen = Seen(counts=Counter(records=len(page.sources)))
+    for record in acts.join(owned, on="record_id", how="anti")["record_id"]:
+        seen.wrong.add(f"record {record} does not belong to the owner of its account at the time of the act")
+    return seen
+
+
+def _links_of(page: Page) -> pl.DataFrame:
+    """Where there are more links than memory should hold, those of one range of records."""
+    between = f"record_id BETWEEN {page.first} AND {page.last}"
+    return _read_links(page.books, f"WHERE link_id IN (SELECT link_id FROM source_record WHERE {between})")
+
+
+def _read_links(books: Books, where: str) -> pl.DataFrame:
+    sql = (
+        f"SELECT link_id, subject_id, platform, {books.micros('valid_from')}, "
+        f"COALESCE({books.micros('valid_until')}, {FOREVER_US}) FROM link {where}"
+    )
+    return books.frame(sql, _OWNED)

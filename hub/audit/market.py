@@ -7,8 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from hub.audit.bodies import leaf_bodies
-from hub.audit.books import Books
-from hub.audit.erasure import ERASED
+from hub.audit.books import ERASED, Books
 from hub.audit.report import Finding, Offenders
 from hub.audit.roots import merkle_root
 

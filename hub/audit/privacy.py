@@ -5,15 +5,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from connectors.registry import KINDS
 from consent.guard import Refusal
 from consent.seal import FORMAT, header
 from hub.audit.bodies import all_bodies
-from hub.audit.books import Books
-from hub.audit.erasure import ERASED
+from hub.audit.books import ERASED, Books
 from hub.audit.report import Finding, Offenders
 from hub.keys.columns import RING_COLUMNS
 from hub.log.leaves import Kind
 from hub.records.naming import SPENT
+from hub.staff.rights import AccessPurpose
 
 SEALED = (
     ("person", "data_key", "1"),
@@ -23,6 +24,7 @@ SEALED = (
     ("receipt", "jws_sealed", "receipt_id"),
     ("attestation", "statement_sealed", "attestation_id"),
     ("dispute_evidence", "text_sealed", "evidence_id"),
+    ("terminal_access", "salt_sealed", "access_id"),
     ("link", "account_sealed", "link_id"),
     ("link", "token_sealed", "link_id"),
     ("link_attempt", "verifier", "1"),
@@ -48,6 +50,10 @@ _WORDS = re.compile(
 _OF_DISPUTES = frozenset({
     "person", "platform", "regulator", "operator", "link", "event", "amount", "retirement", "opened", "evidence", "review",
     "upheld", "rejected", "withdrawn", "lapsed",
+})  # fmt: skip
+_OF_EXCHANGE = frozenset({
+    "taken", "partly", "refused", "granted", "nothing_new", "different", "terminal", "producer", "client", "in", "collect",
+    "restate", *KINDS,
 })  # fmt: skip
 _TOKENS = re.compile(r"[^\s\"',:;/|=()\[\]{}<>]+")
 _NUMBERS = ("_count", "_bytes", "_size", "_mg")
@@ -139,6 +145,8 @@ def _public_words(books: Books) -> frozenset[str]:
         "in_use",
         "retired",
         *_OF_DISPUTES,
+        *_OF_EXCHANGE,
+        *(str(purpose) for purpose in AccessPurpose),
     }
     for sql in (
         "SELECT participant_id FROM participant",

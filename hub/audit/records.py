@@ -1,10 +1,13 @@
 """Invariants 7 and 8: a record is there once, and its amount can be computed again. I/O: reads the database."""
 
-from typing import Any
+import json
+import secrets
+from collections import Counter
 
 import polars as pl
 
 from hub.audit.books import Books
+from hub.audit.pages import FIRST, Page, Seen
 from hub.audit.report import Finding, Offenders
 from hub.audit.restatements import wrong_heirs
 from hub.audit.reviews import wrong_releases
@@ -16,40 +19,32 @@ from standards.quantify import quantify
 from standards.rates import rate_table
 from standards.schema import RECORD_SCHEMA
 
-_STORED: dict[str, Any] = {
-    "record_id": pl.Int64(),
-    "role": pl.String(),
-    "start_us": pl.Int64(),
-    "region": pl.Int32(),
-    "behaviour": pl.String(),
-    "precision": pl.String(),
-    "quantity_micro": pl.Int64(),
-    "unit": pl.String(),
-    "reference_mg": pl.Int64(),
-    "factor_id": pl.String(),
-}
+_PAGE_ROWS = 250_000
+_VERSION = {
+    "record_id": pl.Int64(), "platform": pl.String(), "stream": pl.String(), "source_id": pl.String(),
+    "digest": pl.Binary(), "stands": pl.Boolean(),
+}  # fmt: skip
 
 
 def records_are_told_once(books: Books) -> Finding:
     """Look for source records with one identity and one content."""
     wrong = Offenders()
-    for first, count in books.rows(
-        "SELECT MIN(record_id), COUNT(*) FROM source_record GROUP BY platform, stream, source_id, digest "
-        "HAVING COUNT(*) > 1 ORDER BY 1"
-    ):
+    versions = _versions(books)
+    same = versions.filter(pl.struct("identity", "digest").is_duplicated())
+    for first, count in _exactly(books, same, "platform, stream, source_id, digest", "COUNT(*)", "COUNT(*) > 1"):
         wrong.add(f"record {first} is there {count} times")
-    return Finding(figure=f"{books.count('source_record'):,} source records", wrong=wrong)
+    return Finding(figure=f"{len(versions):,} source records", wrong=wrong)
 
 
 def one_version_stands(books: Books) -> Finding:
     """Look for identities of which not exactly one version stands, and for heirs of another identity or of nothing new."""
     wrong = Offenders()
-    identity = "platform, stream, source_id"
-    for first, standing in books.rows(
-        "SELECT MIN(record_id), SUM(CASE WHEN superseded_by IS NULL THEN 1 ELSE 0 END) FROM source_record "
-        f"GROUP BY {identity} HAVING SUM(CASE WHEN superseded_by IS NULL THEN 1 ELSE 0 END) <> 1 ORDER BY 1"
+    standing = _versions(books).with_columns(standing=pl.col("stands").sum().over("identity"))
+    count = "SUM(CASE WHEN superseded_by IS NULL THEN 1 ELSE 0 END)"
+    for first, found in _exactly(
+        books, standing.filter(pl.col("standing") != 1), "platform, stream, source_id", count, f"{count} <> 1"
     ):
-        wrong.add(f"of record {first} and its versions {standing} stand")
+        wrong.add(f"of record {first} and its versions {found} stand")
     for record, heir in books.rows(
         "SELECT s.record_id, s.superseded_by FROM source_record s "
         "LEFT JOIN source_record n ON n.record_id = s.superseded_by AND n.platform = s.platform "
@@ -59,79 +54,115 @@ def one_version_stands(books: Books) -> Finding:
         wrong.add(f"record {record} is superseded by {heir}, which is no version of it")
     wrong.add_all(wrong_heirs(books))
     wrong.add_all(wrong_releases(books))
-    identities = books.count(f"(SELECT 1 AS one FROM source_record GROUP BY {identity}) x")
-    return Finding(figure=f"{identities:,} identities", wrong=wrong)
+    return Finding(figure=f"{standing['identity'].n_unique():,} identities", wrong=wrong)
 
 
-def records_are_translated(books: Books) -> Finding:
-    """Pair source records with their translation: each has one, of the same person, platform and window."""
-    wrong = Offenders()
-    for (record,) in books.rows(
-        "SELECT s.record_id FROM source_record s LEFT JOIN reduction_record r ON r.record_id = s.record_id "
-        "AND r.subject_id = s.subject_id AND r.platform = s.platform AND r.window_id = s.window_id "
-        "WHERE r.record_id IS NULL ORDER BY s.record_id"
-    ):
-        wrong.add(f"record {record} has no translation of its person, platform and window")
-    return Finding(figure=f"{books.count('reduction_record'):,} reduction records", wrong=wrong)
+def _versions(books: Books) -> pl.DataFrame:
+    """Return record_id, identity, digest and stands of every source record, identity and digest as 64 bits of a hash.
+
+    Ten million take 250 MB. The hash is begun anew in every audit, so that nobody can prepare what falls together.
+    """
+    return books.keep("versions of records", lambda: _read_versions(books))
 
 
-def versions_are_known(books: Books) -> Finding:
-    """Look for methodologies, factors, mappings and policies that this installation does not have."""
-    wrong, known = Offenders(), 0
-    for column, table in (
-        ("methodology", "reduction_record"),
-        ("methodology", "event"),
-        ("mapping", "reduction_record"),
-        ("mapping", "batch"),
-        ("policy", "event"),
-        ("policy", "decision"),
-    ):
-        for version, rows in books.rows(f"SELECT {column}, COUNT(*) FROM {table} GROUP BY {column} ORDER BY {column}"):
-            known += 1
-            if not _is_known(column, version):
-                wrong.add(f"{column} {version!r}, pinned by {rows:,} rows of {table}, is not installed")
-    for methodology, factor, rows in books.rows(
-        "SELECT methodology, factor_id, COUNT(*) FROM reduction_record WHERE factor_id IS NOT NULL "
-        "GROUP BY methodology, factor_id ORDER BY methodology, factor_id"
-    ):
-        known += 1
-        pinned = _methodology(methodology)
-        if pinned is not None and factor not in {rate.pin for rate in rate_table(pinned).rates}:
-            wrong.add(f"factor {factor!r}, pinned by {rows:,} records, is not in methodology {methodology}")
-    return Finding(figure=f"{known:,} pinned versions", wrong=wrong)
-
-
-def amounts_recompute(books: Books) -> Finding:
-    """Compute the amount and factor of every reduction record anew from its quantity."""
+def _read_versions(books: Books) -> pl.DataFrame:
     sql = (
-        "SELECT record_id, role, start_us, region, behaviour, precision, quantity_micro, unit, reference_mg, factor_id "
-        "FROM reduction_record "
-        "WHERE methodology = :version ORDER BY record_id"
+        "SELECT record_id, platform, stream, source_id, digest, CASE WHEN superseded_by IS NULL THEN 1 ELSE 0 END "
+        "FROM source_record"
     )
-    wrong, computed = Offenders(), 0
-    versions = [version for (version,) in books.rows("SELECT DISTINCT methodology FROM reduction_record ORDER BY 1")]
-    for version in versions:
-        methodology = _methodology(version)
+    seed = secrets.randbits(64)
+    identity = pl.struct("platform", "stream", "source_id").hash(seed)
+    pages = (
+        page.select("record_id", identity=identity, digest=pl.col("digest").hash(seed), stands="stands")
+        for page in books.pages(sql, _VERSION, _PAGE_ROWS)
+    )
+    empty = {"record_id": pl.Int64(), "identity": pl.UInt64(), "digest": pl.UInt64(), "stands": pl.Boolean()}
+    return pl.concat([pl.DataFrame(schema=empty), *pages])
+
+
+def _exactly(books: Books, suspects: pl.DataFrame, same: str, told: str, wrong: str) -> list[tuple[int, int]]:
+    """Ask the database itself about the identities of records that a hash makes suspicious."""
+    found: set[tuple[int, int]] = set()
+    ids = suspects["record_id"].sort().to_list()
+    for begin in range(0, len(ids), 500):
+        some = ", ".join(str(record) for record in ids[begin : begin + 500])
+        named = f"(SELECT DISTINCT platform, stream, source_id FROM source_record WHERE record_id IN ({some}))"
+        matched = " AND ".join(f"s.{name} = n.{name}" for name in ("platform", "stream", "source_id"))
+        columns = ", ".join(f"s.{name}" for name in same.split(", "))
+        found |= set(
+            books.rows(
+                f"SELECT MIN(s.record_id), {told} FROM {named} n JOIN source_record s ON {matched} "
+                f"GROUP BY {columns} HAVING {wrong}"
+            )
+        )
+    return sorted((first, int(count)) for first, count in found)
+
+
+def records_are_translated(page: Page) -> Seen:
+    """Pair source records with their translation: each has one, of the same person, platform and window."""
+    seen = Seen(counts=Counter(records=len(page.reductions)))
+    same = ["record_id", "subject_id", "platform", "window_id"]
+    for record in page.sources.join(page.reductions, on=same, how="anti")["record_id"]:
+        seen.wrong.add(f"record {record} has no translation of its person, platform and window")
+    return seen
+
+
+def versions_are_known(page: Page) -> Seen:
+    """Count the methodologies, factors, mappings and policies that are pinned."""
+    seen = Seen()
+    for column, table, rows in (
+        ("methodology", "reduction_record", page.reductions), ("methodology", "event", page.events),
+        ("mapping", "reduction_record", page.reductions), ("policy", "event", page.events),
+        ("policy", "decision", page.decisions),
+    ):  # fmt: skip
+        for version, pinned in rows.group_by(column).len().iter_rows():
+            seen.counts[_pin(column, version, table)] += pinned
+    factors = page.reductions.filter(pl.col("factor_id").is_not_null()).group_by("methodology", "factor_id").len()
+    for methodology, factor, pinned in factors.iter_rows():
+        seen.counts[_pin("factor", factor, methodology)] += pinned
+    if page.first == FIRST:
+        for version, pinned in page.books.rows("SELECT mapping, COUNT(*) FROM batch GROUP BY mapping"):
+            seen.counts[_pin("mapping", version, "batch")] += pinned
+    return seen
+
+
+def unknown_versions(seen: Seen) -> Finding:
+    """Look for pinned versions that this installation does not have."""
+    wrong = Offenders()
+    for pin, rows in sorted(seen.counts.items()):
+        column, version, where = json.loads(pin)
+        if column == "factor":
+            pins = _methodology(where)
+            if pins is not None and version not in {rate.pin for rate in rate_table(pins).rates}:
+                wrong.add(f"factor {version!r}, pinned by {rows:,} records, is not in methodology {where}")
+        elif not _is_known(column, version):
+            wrong.add(f"{column} {version!r}, pinned by {rows:,} rows of {where}, is not installed")
+    return Finding(figure=f"{len(seen.counts):,} pinned versions", wrong=wrong)
+
+
+def _pin(column: str, version: str, where: str) -> str:
+    return json.dumps([column, version, where])
+
+
+def amounts_recompute(page: Page) -> Seen:
+    """Compute the amount and factor of every reduction record anew from its quantity."""
+    seen = Seen()
+    for (version,), rows in page.reductions.group_by("methodology", maintain_order=True):
+        methodology = _methodology(str(version))
         if methodology is None:
             continue  # versions_are_known says so
-        for page in books.pages(sql, _STORED, version=version):
-            told = page.with_columns(start_at=pl.from_epoch("start_us", time_unit="us").dt.replace_time_zone("UTC"))
-            absent = [
-                pl.lit(None, kind).alias(name) for name, kind in RECORD_SCHEMA.items() if name not in told.columns
-            ]
-            anew = quantify(told.with_columns(absent), methodology)
-            differs = page["reference_mg"].ne_missing(anew["reference_mg"]) | page["factor_id"].ne_missing(
-                anew["factor_id"]
-            )
-            for record, stored, amount in zip(
-                page["record_id"].filter(differs),
-                page["reference_mg"].filter(differs),
-                anew["reference_mg"].filter(differs),
-                strict=True,
-            ):
-                wrong.add(f"record {record} is stored with {_mg(stored)}, {version} gives {_mg(amount)}")
-            computed += len(page)
-    return Finding(figure=f"{computed:,} amounts computed again", wrong=wrong)
+        told = rows.select(column for column in rows.columns if column in RECORD_SCHEMA or column == "start_us")
+        told = told.with_columns(start_at=pl.from_epoch("start_us", time_unit="us").dt.replace_time_zone("UTC"))
+        absent = [pl.lit(None, kind).alias(name) for name, kind in RECORD_SCHEMA.items() if name not in told.columns]
+        anew = quantify(told.with_columns(absent), methodology)
+        differs = rows["reference_mg"].ne_missing(anew["reference_mg"]) | rows["factor_id"].ne_missing(
+            anew["factor_id"]
+        )
+        found = rows.filter(differs).select("record_id", "reference_mg")
+        for (record, stored), amount in zip(found.iter_rows(), anew["reference_mg"].filter(differs), strict=True):
+            seen.wrong.add(f"record {record} is stored with {_mg(stored)}, {version} gives {_mg(amount)}")
+        seen.counts["amounts"] += len(rows)
+    return seen
 
 
 def _mg(amount: int | None) -> str:

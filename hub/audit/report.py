@@ -58,6 +58,11 @@ class Offenders:
         if len(self.examples) < EXAMPLES:
             self.examples.append(text)
 
+    def absorb(self, other: "Offenders") -> None:
+        """Note what was noted elsewhere."""
+        self.count += other.count
+        self.examples = [*self.examples, *other.examples][:EXAMPLES]
+
     def add_all(self, texts: Iterable[str]) -> None:
         """Note many."""
         for text in texts:

@@ -6,7 +6,7 @@ PostgreSQL hands a snapshot on by its name. SQLite cannot: there all begin to re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from threading import BrokenBarrierError
@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import text
 
 from hub.audit.books import Books
-from hub.audit.making import make_check
-from hub.audit.report import Check
+from hub.audit.making import Done, Task, make
+from hub.audit.readers import ArrowReader, Reader, SessionReader
 from hub.context import Hub, open_hub
 from hub.db import reading, writing
 from hub.errors import TanlianError
@@ -29,35 +29,37 @@ class AuditNotStarted(TanlianError):
     """The processes did not come up."""
 
 
-def check_together(hub: Hub, rules: Sequence[str], *, jobs: int, tell: Callable[[Check], None]) -> dict[str, Check]:
-    """Make checks (by their ids) in so many processes, all on one snapshot; `tell` hears of each as it is made.
+def make_together(hub: Hub, tasks: Sequence[Task], *, jobs: int, tell: Callable[[int, int], None]) -> list[Done]:
+    """Make tasks in processes, all on one snapshot; `tell` hears how many of how many are done.
+
+    Args:
+        jobs: processes that read columns; one more has the database sum up, which is work of the database.
 
     Raises:
         AuditNotStarted: nothing was checked.
     """
     context = get_context("spawn")
-    begun = context.Barrier(jobs + 1)
-    found = {}
-    with _snapshot(hub) as snapshot:
-        pool = ProcessPoolExecutor(
-            jobs, mp_context=context, initializer=_begin, initargs=(hub.settings, snapshot.name, begun)
-        )
-        with pool:
-            asked = [pool.submit(_check, rule) for rule in rules]
-            try:
-                begun.wait(STARTS_WITHIN_S)
-            except BrokenBarrierError:
-                pool.shutdown(cancel_futures=True)
-                raise AuditNotStarted("the audit's processes did not start; try with --jobs 1") from None
-            snapshot.release()
-            try:
-                for done in as_completed(asked):
-                    check = done.result()
-                    found[check.id] = check
-                    tell(check)
-            except BrokenProcessPool:
-                raise AuditNotStarted("a process of the audit ended; try with --jobs 1") from None
-    return found
+    begun = context.Barrier(jobs + 2)
+    made: list[Done] = []
+    with _snapshot(hub) as snapshot, ExitStack() as pools:
+        asked = []
+        for reads_columns, processes in ((True, jobs), (False, 1)):
+            told = (hub.settings, snapshot.name, reads_columns, begun)
+            pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=told)
+            pools.callback(pool.shutdown, cancel_futures=True)
+            asked += [pool.submit(_make, task) for task in tasks if task.reads_columns is reads_columns]
+        try:
+            begun.wait(STARTS_WITHIN_S)
+        except BrokenBarrierError:
+            raise AuditNotStarted("the audit's processes did not start; try with --jobs 1") from None
+        snapshot.release()
+        try:
+            for done in as_completed(asked):
+                made.append(done.result())
+                tell(len(made), len(asked))
+        except BrokenProcessPool:
+            raise AuditNotStarted("a process of the audit ended; try with --jobs 1") from None
+    return made
 
 
 @dataclass
@@ -85,17 +87,15 @@ _books: list[Books] = []
 _open = ExitStack()  # the process ends with its pool, and so does what it holds
 
 
-def _begin(settings: Settings, snapshot: str | None, begun: Any) -> None:
+def _begin(settings: Settings, snapshot: str | None, reads_columns: bool, begun: Any) -> None:
     hub = open_hub(settings)
-    session = _open.enter_context(reading(hub.engine))
-    if snapshot is not None:
-        session.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
-    session.execute(text("SELECT COUNT(*) FROM clearing_window")).scalar_one()
+    if reads_columns:
+        reader: Reader = _open.enter_context(closing(ArrowReader(hub.engine, snapshot)))
+    else:
+        reader = SessionReader(_open.enter_context(reading(hub.engine)), snapshot)
+    _books.append(Books(hub=hub, reader=reader))
     begun.wait(STARTS_WITHIN_S)
-    books = Books(hub=hub, session=session)
-    books.make_room()
-    _books.append(books)
 
 
-def _check(rule: str) -> Check:
-    return make_check(rule, _books[0])
+def _make(task: Task) -> Done:
+    return make(task, _books[0])

@@ -20,7 +20,7 @@ from time import perf_counter
 import polars as pl
 from sqlalchemy import make_url, text
 
-from hub.audit import Check, audit
+from hub.audit import audit
 from hub.bench.guard import BEHAVIOURS, PLATFORM, delivery_of, join_platform
 from hub.bench.people import settle
 from hub.context import Hub, open_hub
@@ -63,7 +63,6 @@ class LedgerFigure:
     year_p99_ms: float
     audit_s: float
     audit_holds: bool
-    slowest_checks: dict[str, float]
 
 
 def measure_ledger(
@@ -119,14 +118,8 @@ def _close_one(
     tell("statements")
     asked = [_year_ms(hub, place, now) for place in _some_people(hub, years)]
     tell("audit")
-    slow: dict[str, float] = {}
-    begun = last = perf_counter()
-
-    def made(check: Check) -> None:
-        nonlocal last
-        slow[check.id], last = round(perf_counter() - last, 2), perf_counter()
-
-    report = audit(hub, tell=made)
+    begun = perf_counter()
+    report = audit(hub)
     audit_s = perf_counter() - begun
     entries = _count(hub, "journal_entry")
     tell("posting")
@@ -139,7 +132,6 @@ def _close_one(
         year_p50_ms=_at(asked, 50), year_p99_ms=_at(asked, 99), audit_s=round(audit_s, 1),
         # What people without receipts would show: the copies of the model have none.
         audit_holds={check.id for check in report.checks if not check.ok} <= {"decisions_have_receipts", "changes_have_leaves"},
-        slowest_checks=dict(sorted(slow.items(), key=lambda one: -one[1])[:5]),
     )  # fmt: skip
 
 

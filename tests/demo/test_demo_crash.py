@@ -35,6 +35,7 @@ def run_demo(folder: Path, worker_id: str, failpoint: str = "") -> dict[str, Any
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TANLIAN_")}
     if failpoint:
         environment["TANLIAN_FAILPOINT"] = failpoint
+        environment["TANLIAN_LEASE"] = "PT15S"  # what a dead worker had leased is waited for
     done = subprocess.run(
         [sys.executable, "-c", "from hub.cli import main; main()", "demo", "--people", PEOPLE, "--json"],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=600,

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tests_support.corruption import Corruption, corrupt
 from tests_support.corruptions_of_attestations import ATTESTATIONS
 from tests_support.corruptions_of_disputes import DISPUTES
 from tests_support.corruptions_of_erasure import ERASURE
+from tests_support.corruptions_of_exchange import EXCHANGE
 from tests_support.corruptions_of_grams import GRAMS
 from tests_support.corruptions_of_market import MARKET
 from tests_support.corruptions_of_reconciliation import RECONCILIATION
@@ -22,13 +24,16 @@ from tests_support.lived_hub import NAMES, live, open_at
 from tests_support.postgres import Cluster, find_binaries
 
 from hub.audit import CHECKS, AuditReport, audit, format_report
+from hub.audit.books import Books
+from hub.audit.making import all_tasks, gather, make
+from hub.audit.readers import ArrowReader, SessionReader
 from hub.audit.report import EXAMPLES
 from hub.audit.roots import merkle_root
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.log.merkle import commitment_root
 
-CORRUPTIONS = (*GRAMS, *MARKET, *RECORDS, *LOG, *ERASURE, *RECONCILIATION, *TOTALS, *ATTESTATIONS, *DISPUTES)
+CORRUPTIONS = (*GRAMS, *MARKET, *RECORDS, *LOG, *ERASURE, *RECONCILIATION, *TOTALS, *ATTESTATIONS, *DISPUTES, *EXCHANGE)
 KINDS = ["sqlite", "postgresql"] if find_binaries() else ["sqlite"]
 # Every audit runs every check's statements on its database; so of the second one, one corruption of each check is enough.
 FIRST = {case.noticed_by: case for case in reversed(CORRUPTIONS)}
@@ -95,6 +100,13 @@ def failed(report: AuditReport) -> set[str]:
     return {check.id for check in report.checks if not check.ok}
 
 
+def audit_by_columns(hub: Hub) -> AuditReport:
+    """Audit as several processes would, in this one."""
+    with reading(hub.engine) as session, closing(ArrowReader(hub.engine)) as arrow:
+        books = {False: Books(hub=hub, reader=SessionReader(session)), True: Books(hub=hub, reader=arrow)}
+        return gather([make(task, books[task.reads_columns]) for task in all_tasks(books[False])])
+
+
 def test_a_hub_that_lived_passes(lived: Hub) -> None:
     report = audit(lived)
     assert failed(report) == set(), format_report(report)
@@ -131,9 +143,16 @@ def test_two_audits_of_one_database_say_the_same(lived: Hub) -> None:
 
 
 def test_several_processes_say_what_one_says(lived: Hub) -> None:
-    told: list[str] = []
-    assert audit(lived, jobs=2, tell=lambda check: told.append(check.id)) == audit(lived, jobs=1)
-    assert sorted(told) == sorted(rule.id for rule in CHECKS)
+    corrupt(
+        lived,
+        "UPDATE reduction_record SET reference_mg = reference_mg + 1",
+        "UPDATE decision SET rule = 'none' WHERE record_id = :record_1",
+        "DELETE FROM posting WHERE mg > 0",
+    )
+    told: list[tuple[int, int]] = []
+    assert audit(lived, jobs=2, tell=lambda done, of: told.append((done, of))) == audit(lived, jobs=1)
+    assert audit(lived).failed > 3
+    assert told == [(done, len(told)) for done in range(1, len(told) + 1)]
     with writing(lived.engine) as session:  # nobody holds the database any more
         session.execute(text("DELETE FROM dirty_subject"))
 
@@ -155,6 +174,8 @@ def test_the_audit_notices(lived: Hub, case: Corruption) -> None:
     report = audit(lived)
     assert failed(report) == {case.noticed_by}, format_report(report)
     (check,) = [check for check in report.checks if not check.ok]
+    if lived.engine.dialect.name == "postgresql":  # the two drivers of SQLite must not meet in one process
+        assert audit_by_columns(lived) == report
     assert check.wrong >= len(check.offenders) > 0
     assert not check.figure.startswith("could not")
     require_impersonal(report, known)
@@ -219,9 +240,11 @@ def test_pages_of_any_size_find_the_same(lived: Hub, monkeypatch: pytest.MonkeyP
         "UPDATE reduction_record SET reference_mg = reference_mg + 1",
     )
     whole = audit(lived)
-    monkeypatch.setattr("hub.audit.books.PAGE_ROWS", 1)
+    monkeypatch.setattr("hub.audit.pages.PAGE_RECORDS", 1)
     assert audit(lived) == whole
-    monkeypatch.setattr("hub.audit.consents.FEW_VERSIONS", 0)
+    monkeypatch.setattr("hub.audit.books.FEW_VERSIONS", 0)
+    monkeypatch.setattr("hub.audit.events.MOST_EVENTS", 5)
+    monkeypatch.setattr("hub.audit.windows._RANGE", 2)
     assert audit(lived) == whole
     assert whole.failed == 5
 

@@ -22,6 +22,7 @@ from tests_support.web import look_up
 from hub.audit import audit, format_report
 from hub.audit.bodies import leaf_bodies
 from hub.audit.books import Books
+from hub.audit.readers import SessionReader
 from hub.clearing.final import window_root
 from hub.clearing.reviews.holds import load_open_holds
 from hub.context import Hub
@@ -199,7 +200,7 @@ def test_who_and_why_are_kept_and_the_log_has_their_digest_only(hub: Hub) -> Non
     )
     assert (why, name, action) == (WHY, "chen", "staff.hold_released")
     with reading(hub.engine) as session:
-        leaf = leaf_bodies(Books(session=session, hub=hub), "review.decided")[review]
+        leaf = leaf_bodies(Books(hub=hub, reader=SessionReader(session)), "review.decided")[review]
     assert leaf | {"at": ""} == {
         "v": "tanlian/1", "kind": "review.decided", "at": "", "what": "hold.released", "rule": "plausibility",
         "reason": "implausible_speed", "window": 2, "role": "staff.operator", "digest": done.digest.hex(),

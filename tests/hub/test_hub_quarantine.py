@@ -14,6 +14,7 @@ from consent.withdraw import withdraw_grant
 from hub.audit import audit
 from hub.audit.bodies import leaf_bodies
 from hub.audit.books import Books
+from hub.audit.readers import SessionReader
 from hub.changes import log_consent_change
 from hub.context import Hub
 from hub.db import reading, writing
@@ -201,7 +202,7 @@ def test_what_is_given_up_keeps_its_reason_and_loses_its_bytes_and_the_log_tells
     with pytest.raises(Conflict, match="discarded already"):
         discard_quarantined(hub, rows, now=NOW)
     with reading(hub.engine) as session:
-        told = leaf_bodies(Books(hub=hub, session=session), "rows.discarded").values()
+        told = leaf_bodies(Books(hub=hub, reader=SessionReader(session)), "rows.discarded").values()
     assert sorted((body["reason"], body["rows_count"]) for body in told) == [("bad_time", 1), ("unknown_scene", 1)]
     # The same row from the platform again is still given up.
     take_delivery(hub, platform, delivery("d2", ride("2")), now=NOW)

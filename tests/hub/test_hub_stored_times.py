@@ -10,6 +10,7 @@ from consent.batches import dialect_of, epoch_us
 from consent.people import add_person
 from consent.tables import Person
 from hub.audit.books import Books
+from hub.audit.readers import SessionReader
 from hub.context import Hub
 from hub.db import reading, writing
 
@@ -23,7 +24,7 @@ def test_no_fraction_of_a_second_is_rounded_into_the_next(hub: Hub, micros: int)
         add_person(session, hub.ring, username="li", password=None, display_name="li", now=at)
     exact = (at - BEGIN) // timedelta(microseconds=1)
     with reading(hub.engine) as session:
-        books = Books(hub=hub, session=session)
+        books = Books(hub=hub, reader=SessionReader(session))
         assert session.execute(text(f"SELECT {books.micros('created_at')} FROM person")).scalar_one() == exact
         told = epoch_us(dialect_of(session), col(Person.created_at))
         assert session.execute(select(told)).scalar_one() == exact

@@ -30,6 +30,7 @@ from consent.withdraw import withdraw_grant
 from hub.audit import audit, format_report
 from hub.audit.bodies import leaf_bodies
 from hub.audit.books import Books
+from hub.audit.readers import SessionReader
 from hub.changes import log_consent_change
 from hub.clearing.final import window_root
 from hub.clearing.store import load_positions
@@ -417,7 +418,7 @@ def test_the_log_tells_of_it_without_words(hub: Hub) -> None:
     told(hub, act("1"), afternoon("2"))
     run(hub, decision(platform=CITY), limit=1)
     with reading(hub.engine) as session:
-        books = Books(hub=hub, session=session)
+        books = Books(hub=hub, reader=SessionReader(session))
         (decided,) = leaf_bodies(books, "restatement.decided").values()
         batches = leaf_bodies(books, "batch.restated")
     assert (decided["from"], decided["to"], decided["participant"]) == (OLD, NEW, CITY)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import typer
 from tests_support.deliveries import BEIJING, act, delivery, join
 from tests_support.people import link_person
 from tests_support.restating import BIKE_2_KM_MG, NEW, NOW, OLD, close_window, everything, install_halves
@@ -11,7 +10,6 @@ from tests_support.terminal import Ran, Terminal
 
 from consent.withdraw import withdraw_grant
 from hub.changes import log_consent_change
-from hub.commands.restating import restate
 from hub.context import Hub
 from hub.db import writing
 from hub.pipeline import take_delivery
@@ -23,11 +21,6 @@ HALF = BIKE_2_KM_MG // 2
 @pytest.fixture(autouse=True)
 def _halves(monkeypatch: pytest.MonkeyPatch) -> None:
     install_halves(monkeypatch)
-    app, standards = typer.Typer(pretty_exceptions_enable=False), typer.Typer()
-    standards.command("restate")(restate)
-    standards.command("nothing")(lambda: None)
-    app.add_typer(standards, name="standards")
-    monkeypatch.setattr("hub.cli.app", app)
 
 
 @pytest.fixture

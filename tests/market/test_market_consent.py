@@ -12,6 +12,7 @@ from consent.details import PURPOSES, SCOPES
 from consent.terms import Purpose
 from hub.audit import market as checks
 from hub.audit.books import Books
+from hub.audit.readers import SessionReader
 from hub.context import Hub
 from hub.db import writing
 from hub.market.income import share_income
@@ -85,5 +86,5 @@ def test_the_audit_notices_what_breaks_a_block(hub: Hub, market: Market) -> None
 
 
 def wrong(hub: Hub, session: Session, name: str) -> int:
-    finding: Any = getattr(checks, name)(Books(hub=hub, session=session))
+    finding: Any = getattr(checks, name)(Books(hub=hub, reader=SessionReader(session)))
     return int(finding.wrong.count)
