@@ -10,6 +10,7 @@ import hub.api.tables
 import hub.attestations.tables
 import hub.clearing.tables
 import hub.disputes.tables
+import hub.exchange.tables
 import hub.ledger.tables
 import hub.log.tables
 import hub.market.tables

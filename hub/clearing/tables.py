@@ -57,7 +57,7 @@ class DecisionRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_decision_event", "event_id"),
         Index("ix_decision_subject", "subject_id"),
-        Index("ix_decision_window", "window_id"),
+        Index("ix_decision_window", "window_id", "record_id"),
     )
 
     record_id: int = Field(
@@ -116,6 +116,23 @@ class EventReversal(SQLModel, table=True):
     decided_anew: int | None = Field(
         default=None, description="how many other reports of it were decided anew; null: before the hub did that"
     )
+
+
+class WindowEventKey(SQLModel, table=True):
+    """The key under which a final window published a counted event: what a platform's one act is known by, keyed.
+
+    No act of a platform counts twice while no two live events have one key. The token is an HMAC of the source record's own
+    keyed name; it stays when a person is erased, because the window's manifest commits to it, and nothing leads back from it.
+    """
+
+    __tablename__ = "window_event_key"
+    __table_args__ = (Index("ix_window_event_key_token", "window_id", "token"),)
+
+    event_id: int = Field(
+        sa_type=BigInteger, primary_key=True, foreign_key="event.event_id", sa_column_kwargs={"autoincrement": False}
+    )
+    window_id: int = Field(foreign_key="clearing_window.window_id")
+    token: bytes
 
 
 class HoldReview(SQLModel, table=True):

@@ -14,11 +14,13 @@ from hub.bench.sync import measure_sync
 from hub.bench.token import TokenFigure, measure_tokens
 from hub.commands.bench_clearing import clearing
 from hub.commands.bench_clearing_speed import clearing_speed
+from hub.commands.bench_log import log
 from hub.commands.console import err, print_line
 
 bench = typer.Typer(help="Benchmarks; each prints one JSON line with both sides and their ratio.", no_args_is_help=True)
 bench.command("clearing")(clearing)
 bench.command("clearing-speed")(clearing_speed)
+bench.command("log")(log)
 FLOWS = ("client_credentials", "authorization_code")
 DatabaseUrl = Annotated[
     str | None, typer.Option(help="An empty PostgreSQL database; without it SQLite in a temporary folder.")

@@ -45,11 +45,18 @@ class AppendFigure:
 
 
 def measure_append(
-    engine: Engine, head_file: Path, *, batches: int = 200, batch: int = 1024, batches_per_checkpoint: int = 1
+    engine: Engine,
+    head_file: Path,
+    *,
+    signer: LogSigner | None = None,
+    batches: int = 200,
+    batch: int = 1024,
+    batches_per_checkpoint: int = 1,
 ) -> AppendFigure:
     """Append and sign `batches` x `batch` leaves to the log of this database, which must be empty.
 
     Args:
+        signer: by default a key that is forgotten at the end.
         batch: leaves of one caller's transaction, each durable before the next begins.
         batches_per_checkpoint: how many of those transactions the sequencer finds waiting when it runs.
     """
@@ -57,7 +64,7 @@ def measure_append(
     bodies = [dice.randbytes(LEAF_BYTES) for _ in range(batches * batch)]
     leaves = [Leaf(kind=Kind.BATCH_RECEIVED, at=_AT, body=body) for body in bodies]
     hashed_s = min(_measure(lambda: [sha256(body).digest() for body in bodies]) for _ in range(_RAW_ROUNDS))
-    signer = LogSigner("bench.tanlian.example/log", os.urandom(32))
+    signer = signer or new_signer()
     sequencer = Sequencer(engine, signer, head_file, max_leaves=batch * batches_per_checkpoint)
     sequencer.run_once(_AT)
     appended_s = _measure(lambda: _append_all(engine, sequencer, leaves, batch, batches_per_checkpoint))
@@ -69,6 +76,11 @@ def measure_append(
         appended_per_s=len(leaves) / appended_s,
         hashed_per_s=len(leaves) / hashed_s,
     )
+
+
+def new_signer() -> LogSigner:
+    """Return a signer for a log that nobody will keep."""
+    return LogSigner("bench.tanlian.example/log", os.urandom(32))
 
 
 def _append_all(engine: Engine, sequencer: Sequencer, leaves: Sequence[Leaf], batch: int, per_checkpoint: int) -> None:

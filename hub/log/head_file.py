@@ -10,6 +10,8 @@ and one synced write is a quarter of the price of a new file, a rename and two s
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -46,10 +48,10 @@ class HeadFile:
         if not self.path.exists():
             self._create(slot)
             return
-        with self.path.open("r+b", buffering=0) as file:
-            file.seek(self._older_slot() * _SLOT_BYTES)
-            file.write(slot)
-            os.fdatasync(file.fileno())
+        at = self._older_slot() * _SLOT_BYTES
+        with _opened(self.path, os.O_WRONLY) as file:
+            _write(file, slot, at=at)
+            os.fdatasync(file)
 
     def _older_slot(self) -> int:
         sizes = [-1 if slot is None else slot.size for slot in map(_parse_slot, _split(self.path.read_bytes()))]
@@ -58,16 +60,26 @@ class HeadFile:
     def _create(self, slot: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_name(self.path.name + ".new")
-        with beside.open("wb") as file:
-            file.write(slot.ljust(_SLOTS * _SLOT_BYTES, b"\x00"))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)  # the new name is in the folder, which is a file of its own
-        try:
+        with _opened(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
+            _write(file, slot.ljust(_SLOTS * _SLOT_BYTES, b"\x00"), at=0)
+            os.fsync(file)
+        os.replace(beside, self.path)
+        with _opened(self.path.parent, os.O_RDONLY) as folder:  # the new name is in the folder, a file of its own
             os.fsync(folder)
-        finally:
-            os.close(folder)
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    file = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _write(file: int, data: bytes, *, at: int) -> None:
+    if os.pwrite(file, data, at) != len(data):
+        raise OSError("the head file was not written whole")
 
 
 def _split(data: bytes) -> list[bytes]:

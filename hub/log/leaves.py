@@ -41,6 +41,8 @@ class Kind(StrEnum):
     WINDOW_FINAL = "window.final"
     STATEMENT_RECEIVED = "statement.received"
     RECONCILIATION_DONE = "reconciliation.done"
+    EXCHANGE_PAIRED = "exchange.paired"
+    EXCHANGE_COUNTED = "exchange.counted"
     BREAK_CHANGED = "break.changed"
     REVIEW_DECIDED = "review.decided"
     DISPUTE_CHANGED = "dispute.changed"

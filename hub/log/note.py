@@ -23,7 +23,7 @@ from hub.errors import TanlianError
 MAX_NOTE_BYTES = 1_000_000
 MAX_SIGNATURES = 100  # the specification asks for at least 16
 _DASH = "\u2014 "
-_KEY_ID_BYTES = 4
+KEY_ID_BYTES = 4
 _PUBLIC_KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
 
@@ -55,7 +55,7 @@ class VerifierKey:
     @property
     def key_id(self) -> bytes:
         """Return the four bytes that a signature line names the key by."""
-        return sha256(self.name.encode() + b"\n" + self._typed_key()).digest()[:_KEY_ID_BYTES]
+        return sha256(self.name.encode() + b"\n" + self._typed_key()).digest()[:KEY_ID_BYTES]
 
     def to_vkey(self) -> str:
         """Return the one-line text form."""
@@ -162,11 +162,11 @@ def open_note(note: bytes, keys: Iterable[VerifierKey]) -> OpenedNote:
     known = {(key.name, key.key_id): key for key in keys}
     signed_by: dict[tuple[str, bytes], VerifierKey] = {}
     for name, blob in signatures:
-        identity = (name, blob[:_KEY_ID_BYTES])
+        identity = (name, blob[:KEY_ID_BYTES])
         key = known.get(identity)
         if key is None or identity in signed_by:
             continue
-        if not key.verify(text, blob[_KEY_ID_BYTES:]):
+        if not key.verify(text, blob[KEY_ID_BYTES:]):
             raise NoteError("a known key's signature is wrong")
         signed_by[identity] = key
     if not signed_by:
@@ -199,7 +199,7 @@ def _parse_signature(line: str) -> tuple[str, bytes]:
         raise NoteError("a signature line is malformed")
     _require_key_name(name)
     blob = parse_base64(encoded)
-    if len(blob) <= _KEY_ID_BYTES:
+    if len(blob) <= KEY_ID_BYTES:
         raise NoteError("a signature line holds no signature")
     return name, blob
 

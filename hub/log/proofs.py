@@ -83,6 +83,14 @@ def verify_inclusion(*, leaf: bytes, index: int, size: int, proof: Sequence[byte
 
     Raises:
         ProofError: it does not, or the proof has the wrong length.
+    """
+    if climb(leaf=leaf, index=index, size=size, proof=proof) != root:
+        raise ProofError("the proof leads to another root")
+
+
+def climb(*, leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
+    """Return the root that a proof leads to from a leaf's hash; ProofError if it has the wrong length.
+
     Source: RFC 9162 section 2.1.3.2.
     """
     if not 0 <= index < size:
@@ -100,8 +108,7 @@ def verify_inclusion(*, leaf: bytes, index: int, size: int, proof: Sequence[byte
         first, last = first >> 1, last >> 1
     if last != 0:
         raise ProofError("the proof is too short")
-    if found != root:
-        raise ProofError("the proof leads to another root")
+    return found
 
 
 def verify_consistency(

@@ -26,8 +26,8 @@ from hub.log.head_file import HeadFile
 from hub.log.integration import assign_indexes, grow_tree, load_assigned, store_checkpoint, store_tiles
 from hub.log.merkle import Frontier
 from hub.log.note import NoteError, NoteSigner
+from hub.log.sameness import find_contradiction
 from hub.log.store import Head, lock_head
-from hub.log.stored_proofs import load_root_at
 
 DEFAULT_MAX_LEAVES = 4096
 
@@ -73,7 +73,10 @@ class Sequencer:
         """
         try:
             with writing(self._engine) as session:
-                assigned = assign_indexes(session, lock_head(session), self._max_leaves)
+                head, signed = lock_head(session), self._head_file.load()
+                if signed is not None and signed.size > head.sequenced:
+                    return self._rebuild(session, head, signed, now)
+                assigned = assign_indexes(session, head, self._max_leaves)
             # Dying here: the indexes are durable, nothing is signed. The next run integrates them as they are.
             failpoint("log.after_assign")
             with writing(self._engine) as session:
@@ -116,11 +119,22 @@ class Sequencer:
             self._head_file.store(head.checkpoint)
             return checkpoint
 
+    def _rebuild(self, session: Session, head: Head, signed: Checkpoint, now: datetime) -> SequenceResult:
+        """Go on from a database that lacks leaves which were signed, if the waiting ones are those, byte for byte.
+
+        One transaction: nothing new is signed here, and a refusal leaves no trace, so that the database goes on saying
+        that it is behind.
+        """
+        assigned = assign_indexes(session, head, signed.size - head.sequenced)
+        return self._integrate(session, now, assigned=assigned)
+
     def _integrate(self, session: Session, now: datetime, *, assigned: int) -> SequenceResult:
         # Indexes of a run that died in between may be here too: the head is read anew, under its lock.
         head = lock_head(session)
         signed = self._head_file.load()
-        self._require_same_log(session, head, signed)
+        contradiction = find_contradiction(session, head, signed, origin=self._signer.name)
+        if contradiction is not None:
+            raise ForkRefused(contradiction)
         ahead = signed is not None and signed.size > head.size
         end = signed.size if signed is not None and ahead else head.sequenced
         runs = load_assigned(session, begin=head.size, end=end, max_leaves=None if ahead else self._max_leaves)
@@ -147,23 +161,6 @@ class Sequencer:
             checkpoint=note,
             more=frontier.size < head.sequenced or assigned >= self._max_leaves,
         )
-
-    def _require_same_log(self, session: Session, head: Head, signed: Checkpoint | None) -> None:
-        """Refuse to go on unless the database continues what the head file says was signed last."""
-        if signed is None:
-            if head.size > 0:
-                raise ForkRefused("the head file is missing and the log is not empty; adopt the head if that is right")
-            return
-        if signed.origin != self._signer.name:
-            raise ForkRefused("the head file belongs to another log")
-        if signed.size > head.sequenced:
-            raise ForkRefused(f"size {signed.size} was signed, the database has {head.sequenced}: a restored backup?")
-        if signed.size > head.size:
-            return  # signed and not committed: `_require_rebuilt` compares once the leaves are hashed again
-        # Behind the database only on another host than the one that signed last.
-        stored = head.frontier.root() if signed.size == head.size else load_root_at(session, signed.size)
-        if stored != signed.root:
-            raise ForkRefused(f"another root was signed at size {signed.size}")
 
 
 def _require_rebuilt(frontier: Frontier, signed: Checkpoint) -> None:

@@ -3,31 +3,35 @@
 from sqlalchemy.orm import Session
 
 from hub.errors import IntegrityBroken, NotFound
+from hub.log.checkpoint import parse_unverified
 from hub.log.proofs import NodeReader, prove_consistency, prove_inclusion, range_root
 from hub.log.store import load_head, load_tile
 from hub.log.tiles import TilePath, read_tiles
 from hub.log.tlogproof import format_proof
 
 
-def prove_leaf(session: Session, index: int) -> bytes:
-    """Return the tlog-proof of the leaf at an index under the newest checkpoint.
+def prove_leaf(session: Session, index: int, *, checkpoint: bytes | None = None) -> bytes:
+    """Return the tlog-proof of the leaf at an index under a checkpoint of this log, by default the newest.
 
     Raises:
-        NotFound: no checkpoint covers the index yet.
+        NotFound: the checkpoint does not cover the index.
     """
     head = load_head(session)
-    if head is None or head.checkpoint is None or not 0 <= index < head.size:
+    note = checkpoint if checkpoint is not None or head is None else head.checkpoint
+    size = 0 if note is None else parse_unverified(note).size
+    if head is None or note is None or not 0 <= index < size <= head.size:
         raise NotFound(f"no checkpoint covers leaf {index}")
-    hashes = prove_inclusion(index=index, size=head.size, read_node=_read_stored(session, head.size))
-    return format_proof(index=index, hashes=hashes, checkpoint=head.checkpoint)
+    hashes = prove_inclusion(index=index, size=size, read_node=_read_stored(session, size))
+    return format_proof(index=index, hashes=hashes, checkpoint=note)
 
 
-def prove_growth(session: Session, old_size: int) -> list[bytes]:
-    """Return the consistency proof from an older size to the newest checkpoint's."""
+def prove_growth(session: Session, old_size: int, *, size: int | None = None) -> list[bytes]:
+    """Return the consistency proof from an older size to a later one, by default the newest checkpoint's."""
     head = load_head(session)
-    if head is None or not 0 <= old_size <= head.size:
+    new_size = size if size is not None or head is None else head.size
+    if head is None or new_size is None or not 0 <= old_size <= new_size <= head.size:
         raise NotFound(f"the log never had size {old_size}")
-    return prove_consistency(old_size=old_size, new_size=head.size, read_node=_read_stored(session, head.size))
+    return prove_consistency(old_size=old_size, new_size=new_size, read_node=_read_stored(session, new_size))
 
 
 def _read_stored(session: Session, size: int) -> NodeReader:

@@ -7,7 +7,7 @@ in a table of their own, because giving a row its index would write them again.
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, LargeBinary, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
 from consent.types import UtcDateTime
@@ -69,3 +69,30 @@ class LogHead(SQLModel, table=True):
     frontier: bytes = Field(sa_type=LargeBinary)
     checkpoint: bytes | None = Field(default=None, sa_type=LargeBinary)
     signed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class LogWitness(SQLModel, table=True):
+    """What one witness of the policy said last, and when it is to be asked again."""
+
+    __tablename__ = "log_witness"
+
+    key: str = Field(primary_key=True, max_length=300, description="its verifier key line")
+    size: int = Field(sa_type=BigInteger, description="the size that it cosigned last, as far as the hub knows")
+    root: bytes | None = Field(default=None, sa_type=LargeBinary)
+    line: str | None = Field(default=None, sa_type=Text, description="its signature line of that size and root")
+    cosigned_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    next_at: datetime = Field(sa_type=UtcDateTime)
+    failures: int = Field(default=0, description="how often in a row it did not cosign")
+    problem: str | None = Field(default=None, max_length=40)
+
+
+class LogWitnessed(SQLModel, table=True):
+    """The newest checkpoint that had the quorum of witnesses (id 1), with its cosignatures."""
+
+    __tablename__ = "log_witnessed"
+    __table_args__ = (CheckConstraint("id = 1", name="ck_log_witnessed_single"),)
+
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    size: int = Field(sa_type=BigInteger)
+    note: bytes = Field(sa_type=LargeBinary)
+    at: datetime = Field(sa_type=UtcDateTime)

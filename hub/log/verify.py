@@ -6,13 +6,14 @@ wrong. Memory does not grow with the log: 256 entries and one tile of each level
 """
 
 from base64 import b64encode
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hub.log.checkpoint import Checkpoint, open_checkpoint
 from hub.log.merkle import EMPTY, HASH_BYTES, ROW_HEIGHT, extend, fold, leaf_hash
-from hub.log.note import NoteError, VerifierKey, parse_vkey
+from hub.log.note import KEY_ID_BYTES, NoteError, VerifierKey, parse_note, parse_vkey
 from hub.log.source import Fetch, open_source
 from hub.log.tiles import (
     ENTRIES,
@@ -63,13 +64,23 @@ class Report:
         return {**asdict(self), "holds": self.holds}
 
 
-def verify_log(source: str | Path | Fetch, vkey: str, *, seen: bytes | None = None) -> Report:
+def verify_log(
+    source: str | Path | Fetch,
+    vkey: str,
+    *,
+    seen: bytes | None = None,
+    others: Sequence[VerifierKey] = (),
+    tell: Callable[[int, int], None] = lambda *_: None,
+) -> Report:
     """Verify a whole log.
 
     Args:
         source: a folder, an http(s) address, or a function from path to bytes.
         vkey: the log's verifier key line, had from elsewhere than the log.
         seen: an older signed checkpoint; the log must have grown from it.
+        others: every other key that the log may sign with beside this one: then no signature line under the log's name may
+            be wrong or anybody else's, which who knows one key has to pass over.
+        tell: is told how many entries were hashed, and how many there are.
 
     Raises:
         NoteError: `vkey` or `seen` is not usable; nothing is said about the log.
@@ -82,10 +93,10 @@ def verify_log(source: str | Path | Fetch, vkey: str, *, seen: bytes | None = No
     try:
         if note is None:
             raise _FaultError(Fault(place="checkpoint", reason="missing", detail="there is no checkpoint"))
-        checkpoint = _open(note, key)
+        checkpoint = _open(note, key, others)
     except _FaultError as found:
         return Report(origin=key.name, size=0, root="", tiles=0, fault=found.fault)
-    walk = _Walk(fetch, checkpoint, older)
+    walk = _Walk(fetch, checkpoint, older, tell)
     try:
         fault = walk.run()
     except _FaultError as found:
@@ -102,9 +113,13 @@ class _FaultError(Exception):
         self.fault = fault
 
 
-def _open(note: bytes, key: VerifierKey) -> Checkpoint:
+def _open(note: bytes, key: VerifierKey, others: Sequence[VerifierKey]) -> Checkpoint:
     try:
-        return open_checkpoint(note, key)
+        if others:
+            ours = {one.key_id for one in (key, *others)}
+            if any(name == key.name and blob[:KEY_ID_BYTES] not in ours for name, blob in parse_note(note)[1]):
+                raise NoteError("a signature line under the log's name is by no key of the log")
+        return open_checkpoint(note, key, witnesses=[one for one in others if one != key])
     except NoteError as cause:
         raise _FaultError(Fault(place="checkpoint", reason="bad_checkpoint", detail=str(cause))) from cause
 
@@ -112,8 +127,10 @@ def _open(note: bytes, key: VerifierKey) -> Checkpoint:
 class _Walk:
     """One pass over all entries, in order, building the tree that they make."""
 
-    def __init__(self, fetch: Fetch, checkpoint: Checkpoint, older: Checkpoint | None) -> None:
-        self._fetch = fetch
+    def __init__(
+        self, fetch: Fetch, checkpoint: Checkpoint, older: Checkpoint | None, tell: Callable[[int, int], None]
+    ) -> None:
+        self._fetch, self._tell = fetch, tell
         self._checkpoint = checkpoint
         self._older = older
         self._frontier = EMPTY
@@ -133,6 +150,7 @@ class _Walk:
             if older is not None and begin < older.size <= begin + len(hashes):
                 forked = extend(self._frontier, hashes[: older.size - begin]).frontier.root() != older.root
             self._grow(hashes)
+            self._tell(self._frontier.size, size)
         for level, hashes in self._open_tiles.items():
             if hashes:
                 n = (size >> (ROW_HEIGHT * level)) // FULL_WIDTH

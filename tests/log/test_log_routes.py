@@ -22,11 +22,11 @@ class Client:
     def __init__(self, app: FastAPI) -> None:
         self._app = app
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str, headers: dict[str, str] | None = None, *, method: str = "GET") -> httpx.Response:
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(app=self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="https://hub.example") as client:
-                return await client.get(path)
+            async with httpx.AsyncClient(transport=transport, base_url="https://hub.example", timeout=60) as client:
+                return await client.request(method, path, headers=headers)
 
         return asyncio.run(ask())
 
@@ -124,3 +124,49 @@ def test_entries_can_be_kept_for_those_who_may_read_them(
     for path in ("entries/000.p/3", "%65ntries/000.p/3", "entries//000.p/3"):
         assert client.get(f"/log/tile/{path}").status_code == 403
     assert client.get("/log/tile//entries/000.p/3").status_code == 404
+
+
+def test_entries_are_compressed_for_who_takes_it_and_hashes_never(
+    client: Client, append: Callable[..., None], sequencer: Sequencer, now: datetime
+) -> None:
+    append(300)
+    sequencer.run_once(now)
+    plain = client.get("/log/tile/entries/000", {"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    for asks in ("gzip", "br;q=1.0, gzip;q=0.8, *;q=0.1", "GZIP"):
+        packed = client.get("/log/tile/entries/000", {"accept-encoding": asks})
+        assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "accept-encoding")
+        assert packed.content == plain.content  # the client unpacks it
+        assert int(packed.headers["content-length"]) < len(plain.content)
+        assert packed.headers["cache-control"] == plain.headers["cache-control"]
+    for asks in ("", "br", "gzip;q=0", "gzip; q=0.000"):
+        assert "content-encoding" not in client.get("/log/tile/entries/000", {"accept-encoding": asks}).headers
+    assert "content-encoding" not in client.get("/log/tile/0/000", {"accept-encoding": "gzip"}).headers
+
+
+def test_a_checkpoint_that_the_reader_has_is_not_sent_again(
+    client: Client, append: Callable[..., None], sequencer: Sequencer, now: datetime
+) -> None:
+    append(3)
+    sequencer.run_once(now)
+    first = client.get("/log/checkpoint")
+    again = client.get("/log/checkpoint", {"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["cache-control"]) == (304, b"", "no-cache")
+    append(1)
+    sequencer.run_once(now)
+    newer = client.get("/log/checkpoint", {"if-none-match": first.headers["etag"]})
+    assert newer.status_code == 200
+    assert newer.headers["etag"] != first.headers["etag"]
+
+
+def test_any_page_may_read_the_log_and_its_head_can_be_asked_alone(
+    client: Client, append: Callable[..., None], sequencer: Sequencer, now: datetime
+) -> None:
+    append(3)
+    sequencer.run_once(now)
+    for path in ("checkpoint", "tile/0/000.p/3", "tile/entries/000.p/3"):
+        answer, head = client.get(f"/log/{path}"), client.get(f"/log/{path}", method="HEAD")
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert (head.status_code, head.headers["content-length"]) == (200, answer.headers["content-length"])
+    assert client.get("/log/tile/0/001").headers["access-control-allow-origin"] == "*"
+    assert client.get("/log/tile/0/001", method="HEAD").status_code == 404

@@ -14,7 +14,7 @@ from tests_support.sequenced import body, failing_commit, root_of, stored_entrie
 
 from hub.db import reading, writing
 from hub.errors import NotFound
-from hub.log.backlog import LogLagging, load_backlog, require_log_current
+from hub.log.backlog import load_backlog
 from hub.log.checkpoint import open_checkpoint
 from hub.log.leaves import Kind, Leaf
 from hub.log.merkle import EMPTY_ROOT
@@ -158,17 +158,11 @@ def test_what_no_checkpoint_covers_is_not_served(
         assert load_bundle(session, 0, 11) is None
 
 
-def test_the_backlog_is_told_and_a_lag_beyond_the_limit_refuses(
-    engine: Engine, sequencer: Sequencer, now: datetime
-) -> None:
+def test_the_backlog_is_told_until_a_checkpoint_covers_it(engine: Engine, sequencer: Sequencer, now: datetime) -> None:
     with writing(engine) as session:
         append_leaf(session, Leaf(kind=Kind.KEY_ROTATED, at=now, body=b"{}"))
-    limit, late = timedelta(minutes=5), now + timedelta(minutes=5, seconds=1)
     with reading(engine) as session:
         assert (load_backlog(session).count, load_backlog(session).oldest_at) == (1, now)
-        require_log_current(session, now=now + limit, limit=limit)
-        with pytest.raises(LogLagging):
-            require_log_current(session, now=late, limit=limit)
     with failing_commit(engine, number=2, persisted=False), pytest.raises(SequencingInterrupted):
         sequencer.run_once(now)
     with reading(engine) as session:  # an index is not a checkpoint yet
@@ -176,7 +170,6 @@ def test_the_backlog_is_told_and_a_lag_beyond_the_limit_refuses(
     sequencer.run_once(now)
     with reading(engine) as session:
         assert (load_backlog(session).count, load_backlog(session).oldest_at) == (0, None)
-        require_log_current(session, now=late, limit=limit)
 
 
 def test_an_empty_log_is_signed_too(

@@ -1,5 +1,6 @@
 """The sequencer when writes fail, or fail although they persisted, and when the database cannot be true."""
 
+import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -95,6 +96,23 @@ def test_a_torn_head_file_is_as_before_the_write(
     append(1)
     assert sequencer.run_once(now).size == 4
     assert check_log() == 4
+
+
+def test_a_head_file_that_took_half_of_what_was_written_stops_the_run_and_the_next_heals_it(
+    engine: Engine, append: Callable[..., None], sequencer: Sequencer, check_log: Callable[..., int], now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    append(1)
+    sequencer.run_once(now)
+    append(1)
+    whole = os.pwrite
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(os, "pwrite", lambda file, data, at: whole(file, data[:100], at))
+        with pytest.raises(SequencingInterrupted):
+            sequencer.run_once(now)
+    assert check_log() == 1
+    assert sequencer.run_once(now).size == 2
+    assert check_log() == 2
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hub.log.batch import grow_tiles, hash_batch
 from hub.log.checkpoint import sign_checkpoint
 from hub.log.export import export_log
 from hub.log.merkle import EMPTY, leaf_hash, tree_root
-from hub.log.note import LogSigner, NoteError
+from hub.log.note import LogSigner, NoteError, parse_note
 from hub.log.sequencer import Sequencer
 from hub.log.source import SourceError, open_source
 from hub.log.tiles import ENTRIES, FULL_WIDTH, TilePath, decode_bundle, encode_bundle, tiles_of_level
@@ -86,6 +86,23 @@ def test_a_bit_changed_anywhere_in_a_log_of_two_levels_is_located(signer: LogSig
             fault = verify({**files, place: flip(data, bit)}, signer).fault
             assert fault is not None
             assert fault.place == place, (bit, fault)
+
+
+def test_a_bit_changed_beyond_the_thousandth_tile_is_located_by_its_longer_path(signer: LogSigner) -> None:
+    size = 1000 * 256 + 100
+    files = build_files(signer, entries_of(size))
+    assert {"tile/0/999", "tile/0/x001/000.p/100", "tile/1/003.p/232", "tile/2/000.p/3"} < files.keys()
+    assert "tile/0/000" in files
+    assert "tile/0/1000" not in files
+    assert verify(files, signer).fault is None
+    place = "tile/entries/x001/000.p/100"
+    fault = verify({**files, place: flip(files[place], 8 * 20)}, signer).fault
+    assert fault is not None
+    assert (fault.place, fault.entry) == (place, 1000 * 256 + 1)
+    place = "tile/1/003.p/232"
+    fault = verify({**files, place: flip(files[place], 8 * 32 * 7)}, signer).fault
+    assert fault is not None
+    assert (fault.place, fault.reason, fault.hash_index) == (place, "wrong_hash", 7)
 
 
 def test_a_changed_entry_is_named_by_its_index(signer: LogSigner) -> None:
@@ -249,3 +266,24 @@ def test_an_export_is_continued_and_holds(
     shutil.rmtree(tmp_path / "out")
     assert export_log(engine, tmp_path / "out").files == 8
     assert not list((tmp_path / "out").rglob("*.new"))
+
+
+def test_every_byte_of_a_checkpoint_by_two_keys_is_judged_by_who_knows_both(signer: LogSigner) -> None:
+    """Who knows one key has to pass the other's line over; the log's owner knows both."""
+    newer = LogSigner(signer.name, bytes(32))
+    files = build_files(signer, entries_of(5))
+    note = files["checkpoint"] + newer.sign_line(parse_note(files["checkpoint"])[0]).encode()
+    told: list[tuple[int, int]] = []
+    for key, other in ((signer, newer), (newer, signer)):
+        report = verify_log(
+            {**files, "checkpoint": note}.get, key.vkey, others=[other.verifier], tell=lambda *one: told.append(one)
+        )
+        assert report.fault is None
+    assert told == [(5, 5)] * 2
+    ours = len(files["checkpoint"])
+    name_ends = ours + len("\u2014 ".encode()) + len(signer.name) + 1
+    for at in range(name_ends, len(note)):
+        changed = {**files, "checkpoint": note[:at] + bytes([note[at] ^ 1]) + note[at + 1 :]}
+        fault = verify_log(changed.get, signer.vkey, others=[newer.verifier]).fault
+        assert fault is not None, at
+        assert (fault.place, fault.reason) == ("checkpoint", "bad_checkpoint")
