@@ -1,10 +1,11 @@
 """Tell the interconnection log of a change, in the change's own transaction. I/O: the database.
 
-`change_leaf` remembers which leaf tells of which change; it never leaves the hub. The leaf itself carries no id that
-leads to a person: ids of grants and links go in as digests of random 128-bit values.
+`change_leaf` remembers which leaf tells of which change; it never leaves the hub. `log_entry` has what a leaf can be found
+by. The leaf itself carries no id that leads to a person: ids of grants and links go in as digests of random 128-bit values.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -15,8 +16,11 @@ from consent.changes import Change
 from consent.receipts import issue_receipt
 from hub.attestations.ending import end_by_consent
 from hub.context import Hub
+from hub.exchange.entries import found_by
+from hub.exchange.tables import LogEntry
 from hub.log.leaves import Kind, build_leaf
 from hub.log.store import append_leaf
+from hub.log.watch import require_log_open
 from hub.sync.outbox import note_for_others
 from hub.sync.tables import ChangeLeaf
 
@@ -24,19 +28,18 @@ KINDS = {"grant": Kind.CONSENT_CHANGED, "link": Kind.LINK_CHANGED, "client": Kin
 
 
 def log_change(session: Session, kind: Kind, reference: str, at: datetime, fields: Mapping[str, Any]) -> None:
-    """Append the leaf of one change and remember it under the change's reference."""
-    leaf_id = append_leaf(session, build_leaf(kind, at, dict(fields)))
-    session.add(ChangeLeaf(kind=str(kind), reference=reference, leaf_id=leaf_id))
-    session.flush()
+    """Append the leaf of one change, remember it under the change's reference, and let it be found."""
+    log_changes(session, at, [(kind, reference, fields)])
 
 
 def log_changes(session: Session, at: datetime, changes: Sequence[tuple[Kind, str, Mapping[str, Any]]]) -> None:
     """Append the leaves of several changes (kind, reference, fields), each a leaf of its own; cheaper than one by one."""
-    leaf_ids = [append_leaf(session, build_leaf(kind, at, dict(fields))) for kind, _, fields in changes]
-    session.add_all(
-        ChangeLeaf(kind=str(kind), reference=reference, leaf_id=leaf_id)
-        for (kind, reference, _), leaf_id in zip(changes, leaf_ids, strict=True)
-    )
+    for kind, reference, fields in changes:
+        require_log_open(session, kind, at, fields)
+        leaf = build_leaf(kind, at, dict(fields))
+        leaf_id = append_leaf(session, leaf)
+        session.add(ChangeLeaf(kind=str(kind), reference=reference, leaf_id=leaf_id))
+        session.add(LogEntry(leaf_id=leaf_id, **asdict(found_by(kind, leaf.at, fields))))
     session.flush()
 
 

@@ -8,6 +8,8 @@ from consent.keyring import KeyRing, load_keyring
 from hub.clock import Clock, system_clock
 from hub.db import make_engine
 from hub.errors import UsageProblem
+from hub.log.head_file import HeadFile
+from hub.log.watch import Bounds, LogWatch, watch_log
 from hub.settings import Settings
 from mappings import MappingError, use_mappings_from
 from standards.check import check_standards
@@ -49,4 +51,12 @@ def open_hub(settings: Settings | None = None, *, clock: Clock = system_clock) -
     settings = settings or Settings()
     find_mappings(settings)
     ring = load_keyring(settings.keys_dir)
-    return Hub(settings=settings, engine=make_engine(settings.database_url), ring=ring, clock=clock)
+    engine = make_engine(settings.database_url)
+    watch_log(engine, make_watch(settings))
+    return Hub(settings=settings, engine=engine, ring=ring, clock=clock)
+
+
+def make_watch(settings: Settings, *, look_again_s: float = 1.0) -> LogWatch:
+    """Return what looks after the log's lag, as the settings bound it."""
+    bounds = Bounds(alarm_after=settings.log_alarm_after, stop_after=settings.log_stop_after)
+    return LogWatch(HeadFile(settings.log_head_file), bounds, look_again_s=look_again_s)

@@ -22,7 +22,9 @@ class NotAdmitted(TanlianError):
 
 
 class Busy(TanlianError):
-    """Somebody else holds the thing; the same call may succeed later."""
+    """Somebody else holds the thing; the same call may succeed later, in about `retry_after_s` seconds."""
+
+    retry_after_s = 5
 
 
 class IntegrityBroken(TanlianError):

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from hub.clearing.windows import open_first_window
 from hub.db import writing
+from hub.exchange.rebuilding import rebuild_missing_entries
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
@@ -25,6 +26,7 @@ def prepare(engine: Engine, now: datetime) -> None:
     upgrade(engine)
     with writing(engine) as session:
         open_first_window(session, now)
+        rebuild_missing_entries(session.connection())
 
 
 def downgrade(engine: Engine, revision: str) -> None:

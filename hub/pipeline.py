@@ -38,6 +38,7 @@ from hub.context import Hub
 from hub.db import lock, reading, writing
 from hub.disputes.locking import release_locks
 from hub.errors import Busy, Conflict
+from hub.exchange.leaves import exchange_fields
 from hub.failpoints import failpoint
 from hub.ledger import postings
 from hub.ledger.store import append_entries, load_pending
@@ -118,7 +119,7 @@ def take_deliveries(
         if new:
             told = [deliveries[place] for place in new]
             taken = collect(session, hub, platform, feed, told, read.only(new), origin=origin, now=now)
-            _log_batches(session, [one.batch for one in taken if one.batch is not None], now=now)
+            _log_batches(session, feed, [one.batch for one in taken if one.batch is not None], now=now)
             for place, one in zip(new, taken, strict=True):
                 answers[place] = one.outcome
         save_cursors(session, hub.ring, [one for place, one in enumerate(held) if place not in lost])
@@ -168,7 +169,7 @@ def replay_quarantined(
             read = replace(read, rows=(len(good),), aside=pl.DataFrame(schema=SET_ASIDE_SCHEMA))
             taken = collect(session, hub, platform, feed, [delivery], read, origin=Origin.REPLAYED, now=now)
             outcome = taken[0].outcome
-            _log_batches(session, [one.batch for one in taken if one.batch is not None], now=now)
+            _log_batches(session, feed, [one.batch for one in taken if one.batch is not None], now=now)
         failpoint("replay.before_commit")
     return Replayed(last=waiting.ids[-1], rows=len(waiting.ids), translated=len(good), outcome=outcome)
 
@@ -224,7 +225,15 @@ def seal_window(hub: Hub, *, now: datetime, window_id: int | None = None) -> Sea
             raise Busy(f"window {window_id} is sealed already")
         sealed = seal(session, now, group_records=hub.settings.clear_group_records)
         fields = {"window": sealed.window_id, "sequence_count": sealed.size}
-        log_change(session, Kind.WINDOW_SEALED, f"{sealed.window_id}", now, fields)
+        opened = {"window": sealed.window_id + 1, "methodology": hub.settings.methodology}
+        log_changes(
+            session,
+            now,
+            [
+                (Kind.WINDOW_SEALED, f"{sealed.window_id}", fields),
+                (Kind.WINDOW_OPENED, f"{sealed.window_id + 1}", opened),
+            ],
+        )
     failpoint("seal.after_commit")
     return sealed
 
@@ -292,7 +301,7 @@ def finalise_window(hub: Hub, window_id: int, *, now: datetime, waive_challenge:
             load_pending(session, window_id), window_id, buffer_permille=load_use_rules().buffer_permille
         )
         append_entries(session, entries, sides, now)
-        manifest = make_manifest(session, window_id)
+        manifest = make_manifest(session, hub.ring, window_id)
         window.final_at, window.manifest, window.root = now, manifest.text, manifest.root
         log_change(session, Kind.WINDOW_FINAL, f"{window_id}", now, manifest.leaf_fields())
         failpoint("hold.before_commit")
@@ -310,27 +319,12 @@ def _same_answer(before: Batch, delivery: Delivery) -> Outcome:
     )
 
 
-def _log_batches(session: Session, batches: Sequence[Batch], *, now: datetime) -> None:
-    log_changes(
-        session, now, [(Kind(f"batch.{batch.origin}"), f"{batch.batch_id}", _batch_leaf(batch)) for batch in batches]
-    )
-
-
-def _batch_leaf(batch: Batch) -> dict[str, object]:
-    return {
-        "participant": batch.platform,
-        "stream": batch.stream,
-        "mapping": batch.mapping,
-        "delivery": batch.digest,
-        "window": batch.window_id,
-        "rows_count": batch.rows,
-        "accepted_count": batch.accepted,
-        "refused_count": batch.refused,
-        "replayed_count": batch.replayed,
-        "aside_count": batch.quarantined + batch.conflicting,
-        "claimed_mg": batch.claimed_mg,
-        "records_root": batch.records_root,
-    }
+def _log_batches(session: Session, feed: Feed, batches: Sequence[Batch], *, now: datetime) -> None:
+    told = [
+        (Kind(f"batch.{batch.origin}"), f"{batch.batch_id}", exchange_fields(batch, feed.document.connector))
+        for batch in batches
+    ]
+    log_changes(session, now, told)
 
 
 def _append(session: Session, decided: Decided, window_id: int, *, provisional: bool) -> None:

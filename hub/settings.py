@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from standards.methodology import CURRENT_METHODOLOGY
@@ -18,6 +18,23 @@ class Settings(BaseSettings):
     issuer: str = Field(default="http://127.0.0.1:8000", description="the base address; also the OAuth issuer")
     keys_dir: Path = Path("var/keys")
     log_origin: str = Field(default="tanlian.local/log", description="name of the interconnection log and of its key")
+    log_sign_every: timedelta = Field(
+        default=timedelta(seconds=1),
+        gt=timedelta(0),
+        le=timedelta(seconds=5),
+        description="the worker sequences and signs waiting leaves so often",
+    )
+    log_alarm_after: timedelta = Field(
+        default=timedelta(seconds=60),
+        gt=timedelta(0),
+        description="alarm when a leaf has waited so long for its checkpoint",
+    )
+    log_stop_after: timedelta = Field(
+        default=timedelta(hours=4), description="nothing more that needs a leaf is accepted when one has waited so long"
+    )
+    witness_policy: Path | None = Field(
+        default=None, description="tlog-policy file: the witnesses that are asked to cosign the log, and their quorum"
+    )
     host: str = "127.0.0.1"
     port: int = 8000
     allow_loopback: bool = Field(
@@ -87,3 +104,14 @@ class Settings(BaseSettings):
     dispute_decision_weekdays: int = Field(
         default=15, ge=1, le=250, description="after so many such days a dispute that is not decided is overdue"
     )
+
+    @property
+    def log_head_file(self) -> Path:
+        """Return where the log's signer remembers what it signed last."""
+        return self.keys_dir / "log-head"
+
+    @model_validator(mode="after")
+    def _alarm_before_stopping(self) -> "Settings":
+        if self.log_stop_after <= self.log_alarm_after:
+            raise ValueError("TANLIAN_LOG_STOP_AFTER must be longer than TANLIAN_LOG_ALARM_AFTER")
+        return self

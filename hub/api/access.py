@@ -13,6 +13,7 @@ from consent.tokens import ApiCall, TokenInfo, TokenRefused, require_token
 from hub.authority import authority_of, certificate_of
 from hub.context import Hub
 from hub.db import writing
+from hub.exchange.counting import note_caller
 
 SENTENCES = {
     "": "An access token is needed.",
@@ -40,10 +41,12 @@ class Gate:
         refused: TokenRefused | None = None
         with writing(self.hub.engine) as session:
             try:
-                return require_token(
+                token = require_token(
                     session, call, scope=scope, issuer=self.authority.issuer, nonces=self.authority.nonces,
                     now=self.hub.clock(),
                 )  # fmt: skip
+                note_caller(token.participant)
+                return token
             except TokenRefused as error:
                 refused = error
         raise HTTPException(refused.status, SENTENCES[refused.error], dict(refused.headers))

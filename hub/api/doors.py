@@ -18,6 +18,7 @@ from hub.api.bodies import BodyTooLarge, read_bounded
 from hub.context import Hub
 from hub.db import reading
 from hub.errors import Conflict, NotFound
+from hub.exchange.counting import note_caller
 from hub.participants import Platform, Status, open_platform
 from hub.pipeline import take_delivery
 from hub.records.naming import load_naming
@@ -63,6 +64,7 @@ def answer(hub: Hub, participant: str, inbound: Inbound) -> Reply:
         return _no_door()
     if platform.status is not Status.ACTIVE:
         return _no_door()
+    note_caller(platform.platform_id)
     if inbound.path == notices.PATH and platform.document.notice_secret is not None:
         return notices.take_notice(hub, platform, inbound, now=hub.clock())
     found = _receiver(platform, inbound)

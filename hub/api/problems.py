@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 
 from hub.api.bodies import BodyTooLarge
 from hub.errors import Busy, Conflict, NotAdmitted, NotFound, TanlianError, UsageProblem
+from hub.exchange.counting import note_reason
+from hub.log.watch import LogLagging
 from hub.portal.browser import page
 
 # In order: the first kind that fits decides.
@@ -24,6 +26,7 @@ KINDS: tuple[tuple[type[TanlianError], int, str], ...] = (
     (Conflict, 409, "conflict"),
     (UsageProblem, 422, "usage_problem"),
     (NotAdmitted, 403, "forbidden"),
+    (LogLagging, 503, "log_behind"),
     (Busy, 503, "busy"),
     (BodyTooLarge, 413, "message_too_large"),
 )
@@ -54,7 +57,8 @@ def wrong_fields(errors: Sequence[Any]) -> list[dict[str, str]]:
 def _world(request: Request, error: Exception) -> Response:
     for kind, status, reason in KINDS:
         if isinstance(error, kind):
-            return _told(request, status, reason, str(error))
+            wait = {"retry-after": str(error.retry_after_s)} if isinstance(error, Busy) else None
+            return _told(request, status, reason, str(error), headers=wait)
     return _told(request, 500, "error", str(error))
 
 
@@ -73,6 +77,7 @@ def _unreadable(request: Request, error: Exception) -> Response:
 def _told(
     request: Request, status: int, reason: str, title: str, *, headers: Mapping[str, str] | None = None, **more: Any
 ) -> Response:
+    note_reason(reason)
     if "text/html" in request.headers.get("accept", ""):
         told = {"heading": "That did not work", "message": title, "back": "/", "back_text": "Back"}
         return page("message.html", status=status, headers=headers, signed_in=False, **told)

@@ -8,8 +8,10 @@ from sqlmodel import col, select
 from hub.adjustments.adjusting import adjust as post
 from hub.adjustments.kinds import AdjustmentKind, Order, Reason, digest_of
 from hub.adjustments.tables import Adjustment
+from hub.commands.access import leaves_a_trace
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.db import reading
+from hub.staff.rights import AccessPurpose
 
 adjust = typer.Typer(
     help="Mistakes mended by new entries: reversals, corrections, claw-backs, re-attributions, draws on the buffer.",
@@ -105,6 +107,7 @@ def draw(
 
 
 @adjust.command("list")
+@leaves_a_trace("staff.adjust_list", AccessPurpose.ADJUSTMENT)
 def list_all(
     event: Annotated[int | None, typer.Option(max=2**63 - 1, help="Only those of this event.")] = None,
     participant: Annotated[str | None, typer.Option("--participant", help="Only this participant's.")] = None,

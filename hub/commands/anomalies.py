@@ -10,12 +10,15 @@ from hub.clearing.reviews.anomalies import figures_of, summarise
 from hub.clearing.reviews.drift import DRIFT, find_drift, measure_window
 from hub.clearing.reviews.holds import load_acts, load_open_holds, load_window
 from hub.clearing.windows import load_windows
+from hub.commands.access import leaves_a_trace
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.db import reading
 from hub.errors import NotFound
+from hub.staff.rights import AccessPurpose
 from standards.policy import ClearingPolicy, load_policy
 
 
+@leaves_a_trace("staff.anomalies", AccessPurpose.REVIEW)
 def anomalies(
     window: Annotated[
         int | None,

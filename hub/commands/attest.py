@@ -31,11 +31,13 @@ from hub.attestations.verify import (
     verify_attestation,
 )
 from hub.clock import system_clock
+from hub.commands.access import leaves_a_trace
 from hub.commands.console import AS_JSON, fail, opened_hub, out, print_json, table
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.errors import UsageProblem
 from hub.settings import Settings
+from hub.staff.rights import AccessPurpose
 
 MOST_LIST_BYTES = 512 * 1024
 AttestationId = Annotated[str, typer.Argument(help="An id such as att_…, from `attest list` or a statement's `jti`.")]
@@ -80,6 +82,7 @@ def verify(
 
 
 @attest.command("list")
+@leaves_a_trace("staff.attest_list", AccessPurpose.OPERATION)
 def list_all(
     recipient: Annotated[str | None, typer.Option(help="Only those of this client, or `self`.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most, the newest first.")] = 50,
@@ -100,6 +103,7 @@ def list_all(
 
 
 @attest.command("show")
+@leaves_a_trace("staff.attest_show", AccessPurpose.OPERATION)
 def show(attestation_id: AttestationId, as_json: bool = AS_JSON) -> None:
     """Show how one attestation stands and where its bit is; not what it says."""
     with opened_hub() as hub, reading(hub.engine) as session:
@@ -112,6 +116,7 @@ def show(attestation_id: AttestationId, as_json: bool = AS_JSON) -> None:
 
 
 @attest.command("revoke")
+@leaves_a_trace("staff.attest_revoke", AccessPurpose.OPERATION, ends=True)
 def revoke(attestation_id: AttestationId, as_json: bool = AS_JSON) -> None:
     """Revoke an attestation for good; logged. The person sees that the operator did it."""
     with opened_hub() as hub, writing(hub.engine) as session:

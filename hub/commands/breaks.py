@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from hub.clock import Clock
+from hub.commands.access import leaves_a_trace
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.context import Hub
 from hub.db import reading, writing
@@ -19,7 +20,7 @@ from hub.reconcile.rules import MEANING, Proposal, Side, State, choices_of
 from hub.reconcile.tables import StatementBreak
 from hub.staff.accounts import member_of, require_member
 from hub.staff.actions import append_action
-from hub.staff.rights import NO_SCOPE, Member, Right, What, find_refusal
+from hub.staff.rights import NO_SCOPE, AccessPurpose, Member, Right, What, find_refusal
 
 breaks = typer.Typer(help="Differences between platforms' statements and ours.", no_args_is_help=True)
 BreakId = Annotated[int, typer.Argument(max=2**63 - 1, help="The break's number, from `breaks list`.")]
@@ -31,6 +32,7 @@ _MOST = 1_000_000
 
 
 @breaks.command("list")
+@leaves_a_trace("staff.breaks_list", AccessPurpose.SETTLEMENT)
 def list_all(
     window: Window = None,
     platform: Platform = None,
@@ -50,6 +52,7 @@ def list_all(
 
 
 @breaks.command("show")
+@leaves_a_trace("staff.breaks_show", AccessPurpose.SETTLEMENT)
 def show(break_id: BreakId, as_json: bool = AS_JSON) -> None:
     """Show one break: both sides, what may be proposed, who signed."""
     with opened_hub() as hub, reading(hub.engine) as session:
@@ -100,6 +103,7 @@ def sign_one(
 
 
 @breaks.command("export")
+@leaves_a_trace("staff.breaks_export", AccessPurpose.SETTLEMENT)
 def export(
     file: Annotated[Path, typer.Argument(help="CSV file to write.")],
     window: Window = None,

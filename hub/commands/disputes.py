@@ -8,6 +8,7 @@ from rich.table import Table
 from sqlalchemy.orm import Session
 
 from hub.adjustments.kinds import Reason
+from hub.commands.access import leaves_a_trace
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.context import Hub
 from hub.db import reading, writing
@@ -19,7 +20,7 @@ from hub.disputes.showing import Wanted, describe, describe_whole, load_counts, 
 from hub.disputes.staffing import note_access, require_right, right_to_speak, staff_who
 from hub.disputes.targets import MOST_MG, Asked, Who
 from hub.errors import UsageProblem
-from hub.staff.rights import Right, What
+from hub.staff.rights import AccessPurpose, Right, What
 
 disputes = typer.Typer(help="Contested acts, amounts, accounts and uses, and what is decided.", no_args_is_help=True)
 DisputeId = Annotated[str, typer.Argument(metavar="DISPUTE", help="The dispute's id, from `disputes list`.")]
@@ -31,6 +32,7 @@ _OVER = "red bold"
 
 
 @disputes.command("list")
+@leaves_a_trace("staff.disputes_list", AccessPurpose.DISPUTE)
 def list_all(
     state: Annotated[
         State | None, typer.Option(help="Only disputes of this state; else all that are not over.")

@@ -11,10 +11,12 @@ from rich.table import Table
 from hub.clearing.engines.looking import explain_files
 from hub.clearing.explain.explanation import Explanation, Match, Report, redact
 from hub.clearing.explain.sentences import LANGUAGES, ZONE, contest, local_time, sentence, word
+from hub.commands.access import leaves_a_trace
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.db import reading
 from hub.errors import UsageProblem
 from hub.explain import Explained, explain_stored, load_names
+from hub.staff.rights import AccessPurpose
 from standards.behaviours import default_unit
 from standards.choice import format_grams
 from standards.schema import Precision
@@ -30,6 +32,7 @@ class Language(StrEnum):
     ZH = "zh"
 
 
+@leaves_a_trace("staff.explain", AccessPurpose.REVIEW, unless=lambda given: given["records"] is not None)
 def explain(
     record_id: Annotated[int, typer.Argument(help="The record's number.")],
     language: Annotated[Language, typer.Option("--lang", help="Language of the sentence.")] = Language.EN,

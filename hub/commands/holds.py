@@ -9,10 +9,12 @@ from hub.clearing.reviews.anomalies import figures_of
 from hub.clearing.reviews.holds import load_acts, load_open_holds, load_standing
 from hub.clearing.reviews.reviews import Outcome
 from hub.clock import from_micros
+from hub.commands.access import leaves_a_trace
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.db import reading
 from hub.errors import NotFound
 from hub.records.release import decide_hold
+from hub.staff.rights import AccessPurpose
 from standards.policy import load_policy
 
 holds = typer.Typer(help="Acts that clearing holds, and what a reviewer decides about them.", no_args_is_help=True)
@@ -24,6 +26,7 @@ Why = Annotated[
 
 
 @holds.command("list")
+@leaves_a_trace("staff.holds_list", AccessPurpose.REVIEW)
 def list_all(
     reason: Annotated[str | None, typer.Option(help="Only holds of this reason, such as implausible_speed.")] = None,
     platform: Annotated[str | None, typer.Option(help="Only acts that this participant's record stands for.")] = None,
@@ -56,6 +59,7 @@ def list_all(
 
 
 @holds.command("show")
+@leaves_a_trace("staff.holds_show", AccessPurpose.REVIEW)
 def show(record_id: RecordId, as_json: bool = AS_JSON) -> None:
     """Show one hold: its figures, and the reports of the act."""
     with opened_hub() as hub, reading(hub.engine) as session:

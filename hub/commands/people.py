@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from connectors.base import Scope
+from consent.changes import change
 from consent.clients import RegistrationRefused, register_client
 from consent.keyring import KeyRingError
 from consent.people import PersonRefused, add_person, set_guardian
 from consent.platform_pins import pin_anew
 from consent.platforms import client_jwks
 from consent.webhook_secrets import webhook_secret
+from hub.changes import log_consent_change
+from hub.commands.access import leaves_a_trace
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.context import Hub
 from hub.db import reading, writing
@@ -31,6 +34,8 @@ from hub.participants import (
     set_status,
     wants_loopback,
 )
+from hub.staff.machines import SCOPE, bind_client
+from hub.staff.rights import AccessPurpose
 from hub.sync.cursors import ensure_state
 from hub.sync.outward import find_endpoints, registration
 
@@ -150,8 +155,13 @@ def _set(participant_id: str, status: Status) -> None:
 def register(
     file: Path,
     participant: Annotated[str | None, typer.Option(help="The participant this client acts for.")] = None,
+    regulator: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The regulator's member of staff whose rights this client has.")
+    ] = None,
 ) -> None:
-    """Register a client from RFC 7591 metadata; prints its client information."""
+    """Register a client from RFC 7591 metadata; prints its client information; logged."""
+    if participant is not None and regulator is not None:
+        raise UsageProblem("a client acts for a participant or for a regulator, not for both")
     try:
         metadata = json.loads(_read(file))
     except ValueError:
@@ -165,12 +175,19 @@ def register(
             information = register_client(session, metadata, participant=participant, now=hub.clock())
         except RegistrationRefused as refused:
             raise UsageProblem(f"{file}: {refused}") from None
+        if (SCOPE in information["scope"].split()) != (regulator is not None):
+            raise UsageProblem(f"the scope {SCOPE} belongs to --regulator NAME, and to no other client")
+        client_id = information["client_id"]
+        log_consent_change(session, change("client.registered", client=client_id), hub.clock(), hub=hub)
+        if regulator is not None:
+            bind_client(session, client_id, regulator, now=hub.clock())
         if "webhook_uri" in information:
             information["webhook_secret"] = webhook_secret(hub.ring, f"client:{information['client_id']}")
     print_json(information)
 
 
 @people.command("add")
+@leaves_a_trace("staff.people_add", AccessPurpose.PERSONS_REQUEST, person="name")
 def add_individual(
     name: str,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
@@ -198,6 +215,7 @@ def add_individual(
 
 
 @people.command("guardian")
+@leaves_a_trace("staff.people_guardian", AccessPurpose.PERSONS_REQUEST, person="name")
 def change_guardian(
     name: Annotated[str, typer.Argument(help="The child.")],
     guardian: Annotated[

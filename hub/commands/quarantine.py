@@ -5,17 +5,20 @@ from typing import Annotated
 
 import typer
 
+from hub.commands.access import leaves_a_trace
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, progress_bars, table
 from hub.context import Hub
 from hub.db import reading
 from hub.participants import Platform, open_platform, require_participant
 from hub.pipeline import Replayed, discard_quarantined, replay_quarantined
 from hub.records.quarantine import count_open, list_open, summarise
+from hub.staff.rights import AccessPurpose
 
 quarantine = typer.Typer(help="Rows that were set aside, and why.", no_args_is_help=True)
 
 
 @quarantine.command("list")
+@leaves_a_trace("staff.quarantine_list", AccessPurpose.OPERATION)
 def list_all(as_json: bool = AS_JSON) -> None:
     """Count the rows by platform, mapping, reason and state; `kept` says how many could be translated again."""
     with opened_hub() as hub, reading(hub.engine) as session:
@@ -32,6 +35,7 @@ def list_all(as_json: bool = AS_JSON) -> None:
 
 
 @quarantine.command("show")
+@leaves_a_trace("staff.quarantine_show", AccessPurpose.OPERATION)
 def show(
     participant_id: str,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many rows at most.")] = 20,

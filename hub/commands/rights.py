@@ -9,6 +9,7 @@ import typer
 
 from consent.link_access import LinkUnusable
 from consent.people import load_subject_id
+from hub.commands.access import leaves_a_trace
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.context import Hub
 from hub.db import reading
@@ -16,11 +17,13 @@ from hub.errors import NotFound, UsageProblem
 from hub.ledger.yearly import FIRST_YEAR, LAST_YEAR, load_year
 from hub.rights.erase import erase_person
 from hub.rights.export import export_person
+from hub.staff.rights import AccessPurpose
 from hub.sync.words import in_words
 from hub.uploads import take_upload
 from standards.choice import format_grams
 
 
+@leaves_a_trace("staff.people_export", AccessPurpose.PERSONS_REQUEST, person="name")
 def export(
     name: str, file: Annotated[Path, typer.Option("--out", help="The ZIP file to write; it must not exist.")]
 ) -> None:
@@ -36,6 +39,7 @@ def export(
     out.print(f"{file}: {file.stat().st_size:,} bytes")
 
 
+@leaves_a_trace("staff.people_statement", AccessPurpose.PERSONS_REQUEST, person="name")
 def statement(
     name: str,
     year: Annotated[int, typer.Option(min=FIRST_YEAR, max=LAST_YEAR, help="The year, in China's time.")],
@@ -57,6 +61,7 @@ def statement(
     table(f"{name}, {year}", list(names), rows, numbers=frozenset({0, 4, 5}))
 
 
+@leaves_a_trace("staff.people_erase", AccessPurpose.PERSONS_REQUEST, person="name", ends=True)
 def erase(
     name: str,
     yes: Annotated[bool, typer.Option("--yes", help="There is no way back; say that you know.")] = False,
@@ -82,6 +87,7 @@ def erase(
         )
 
 
+@leaves_a_trace("staff.people_upload", AccessPurpose.PERSONS_REQUEST, person="name")
 def upload(
     name: str,
     participant_id: Annotated[str, typer.Argument(help="The source that the file was exported from.")],

@@ -5,8 +5,10 @@ from typing import Annotated, Any
 import typer
 from sqlmodel import col, select
 
+from hub.commands.access import leaves_a_trace
 from hub.commands.console import AS_JSON, opened_hub, out, print_json, table
 from hub.db import reading, writing
+from hub.staff.rights import AccessPurpose
 from hub.uses.debts import Source, load_debts, repay
 from hub.uses.reservations import State, describe, expire_due
 from hub.uses.tables import Reservation
@@ -18,6 +20,7 @@ Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many at most, 
 
 
 @reservations.command("list")
+@leaves_a_trace("staff.reservations_list", AccessPurpose.OPERATION)
 def list_reservations(
     participant: Participant = None,
     state: Annotated[State | None, typer.Option(help="Only those that are in this state.")] = None,
@@ -56,6 +59,7 @@ def expire(as_json: bool = AS_JSON) -> None:
 
 
 @debts.command("list")
+@leaves_a_trace("staff.debts_list", AccessPurpose.OPERATION)
 def list_debts(as_json: bool = AS_JSON) -> None:
     """List what each platform owes."""
     with opened_hub() as hub, reading(hub.engine) as session:

@@ -182,7 +182,8 @@ def _open_batch(session: Session, fresh: pl.DataFrame, review: Review, now: date
     session.flush()
     fields = {
         "participant": batch.platform, "stream": batch.stream, "mapping": batch.mapping, "window": batch.window_id,
-        "decision": batch.digest, "accepted_count": 1, "claimed_mg": batch.claimed_mg, "records_root": batch.records_root,
+        "batch": batch.batch_id, "decision": batch.digest, "accepted_count": 1, "claimed_mg": batch.claimed_mg,
+        "records_root": batch.records_root,
     }  # fmt: skip
     log_change(session, Kind.BATCH_RELEASED, f"{batch.batch_id}", now, fields)
     return batch

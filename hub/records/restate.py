@@ -300,7 +300,8 @@ def _note_decision(session: Session, wanted: Restatement, now: datetime) -> None
 def _log_batch(session: Session, wanted: Restatement, batch: Batch, fresh: pl.DataFrame, now: datetime) -> None:
     fields = {
         "participant": batch.platform, "stream": batch.stream, "mapping": batch.mapping, "window": batch.window_id,
-        "from": wanted.old, "to": wanted.new, "decision": wanted.digest(), "accepted_count": batch.accepted,
+        "batch": batch.batch_id, "from": wanted.old, "to": wanted.new, "decision": wanted.digest(),
+        "accepted_count": batch.accepted,
         "from_mg": int(fresh["before_mg"].sum() or 0), "to_mg": int(fresh["reference_mg"].sum() or 0),
         "claimed_mg": batch.claimed_mg, "records_root": batch.records_root,
     }  # fmt: skip

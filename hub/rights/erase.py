@@ -41,10 +41,12 @@ from hub.failpoints import failpoint
 from hub.ledger import postings
 from hub.ledger.store import append_entries, load_usable
 from hub.log.leaves import Kind
+from hub.log.watch import let_end
 from hub.participants import open_platform
 from hub.records.emptying import empty_records
 from hub.records.store import mark_dirty
 from hub.rights.fates import Fate, tables_of
+from hub.rights.scrub import scrub_files
 from hub.sync.outward import platform_config, platform_http
 from hub.sync.tables import SyncState
 from hub.sync.transactions import transactions_of
@@ -73,13 +75,16 @@ def erase_person(hub: Hub, subject_id: int, *, now: datetime) -> Erased:
         NotFound: there is no such person, or they are erased already.
     """
     with writing(hub.engine) as session:
+        let_end(session)
         _require_person(session, subject_id)
         _end_everything(session, hub, subject_id, now)
     left = _return_tokens(hub, subject_id, now)
     failpoint("erase.before_destroying")
     with writing(hub.engine) as session:
+        let_end(session)
         erased = _destroy(session, hub, subject_id, now, tokens_not_returned=left)
         failpoint("erase.before_commit")
+    scrub_files(hub.engine)
     return erased
 
 

@@ -91,6 +91,8 @@ HOLDINGS = (
 BESIDES = (
     ("a keyed mark of every report about you",
      "so that the same reports, sent again for somebody new, do not count a second time; nothing leads from it to you"),
+    ("a keyed mark of every act of yours that counted in a final window",
+     "published without your name, so that anybody can see that no act counts twice; nothing leads from it to you"),
     ("the public log", "it never held anything about you; a leaf says that somebody was erased, not who"),
 )  # fmt: skip
 

@@ -1,7 +1,9 @@
 """The record of what staff did: a row that nobody can change, and a leaf of the log, in one transaction. I/O: database.
 
-The row says who, when, by which right, what, and in which case; the leaf says that something was done, by which kind of
-role, and has a digest of the row. The row's random id makes the digest say nothing to who does not have the row.
+The row says who, when, by which right, what, and in which case; the leaf says that something was done, for which purpose,
+with which outcome, by which kind of role and which number, and commits to the row. The row's random id is the
+commitment's salt: it says nothing to who does not have the row. A member's number is a digest of their random id, so that
+one member's accesses can be told from another's, and nobody's name is in the log.
 """
 
 import json
@@ -19,13 +21,13 @@ from sqlmodel import col
 from hub.changes import log_change
 from hub.errors import UsageProblem
 from hub.log.leaves import Kind
-from hub.staff.rights import Member, Right, What
+from hub.staff.rights import PURPOSES, AccessPurpose, Member, Right, What
 from hub.staff.tables import StaffAction
 from standards.canonical import canonical_bytes
 
 BY_COMMAND = "staff.by_command"
 # What may stand beside an action: closed names with ids of our own. A name, a sentence or a query has no place in it.
-_ID_NAMES = frozenset({"dispute", "participant", "region", "window", "refusal"})
+_ID_NAMES = frozenset({"dispute", "participant", "region", "window", "refusal", "object"})
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -74,10 +76,24 @@ def append_action(
             "what": row.what,
             "right": row.right,
             "role": f"staff.{member.role}",
+            "by": staff_number(member.staff_id),
+            "purpose": str(AccessPurpose.ADMINISTRATION if right is None else PURPOSES[right]),
+            "outcome": "refused" if what is What.REFUSED else "granted",
             "in_case": case_id is not None,
             "digest": digest_of(row),
+            **({"participant": told["participant"]} if "participant" in told else {}),
         },
     )
+
+
+def staff_number(staff_id: str) -> str:
+    """The number under which a member's accesses stand in the log."""
+    return sha256(f"staff_id:{staff_id}".encode()).hexdigest()[:16]
+
+
+def object_of(about: Mapping[str, str]) -> str:
+    """Digest of what an access was about (closed names, values of the caller's), as it stands beside the action."""
+    return sha256(canonical_bytes(dict(about))).hexdigest()
 
 
 def digest_of(row: StaffAction) -> bytes:

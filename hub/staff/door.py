@@ -14,7 +14,6 @@ transaction that says it was shown, so nothing is seen without a trace.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
@@ -22,9 +21,8 @@ from sqlalchemy.orm import Session
 from hub.context import Hub
 from hub.db import reading, writing
 from hub.portal.browser import page
-from hub.staff.accounts import load_member
-from hub.staff.actions import append_action
-from hub.staff.rights import NO_SCOPE, Member, Refusal, Right, Scope, What, find_refusal
+from hub.staff.access import Access, append_access, find_noted_refusal
+from hub.staff.rights import NO_SCOPE, Refusal, Right, Scope, What
 from hub.staff.sessions import StaffVisit, load_staff_session, start_staff_session, touch_staff_session
 
 SIGNIN = "/staff/signin"
@@ -39,14 +37,10 @@ class StaffRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Permit:
-    """Leave to do one thing, just checked."""
+class Permit(Access):
+    """Leave to do one thing at a page, just checked."""
 
     visit: StaffVisit
-    member: Member
-    right: Right
-    scope: Scope
-    at: datetime
 
 
 def require_staff(hub: Hub, request: Request, right: Right, scope: Scope = NO_SCOPE) -> Permit:
@@ -60,31 +54,25 @@ def require_staff(hub: Hub, request: Request, right: Right, scope: Scope = NO_SC
     visit = staff_visit(hub, request)
     if visit is None or visit.member is None:
         raise StaffRefused(Refusal.NOT_SIGNED_IN)
-    refusal = find_refusal(visit.member, right, scope)
+    refusal = find_noted_refusal(hub, visit.member, right, scope, now=now)
     if refusal is not None:
-        with writing(hub.engine) as session:
-            append_action(
-                session, visit.member, right=right, what=What.REFUSED, now=now, ids={"refusal": str(refusal)}
-            )  # fmt: skip
         raise StaffRefused(refusal)
     return Permit(visit=visit, member=visit.member, right=right, scope=scope, at=now)
 
 
 @contextmanager
-def acting(hub: Hub, permit: Permit, what: What, *, ids: Mapping[str, str] | None = None) -> Iterator[Session]:
+def acting(
+    hub: Hub,
+    permit: Permit,
+    what: What,
+    *,
+    ids: Mapping[str, str] | None = None,
+    about: Mapping[str, str] | None = None,
+) -> Iterator[Session]:
     """Give the transaction of one act of staff; the act is in the record if and only if it commits."""
-    told = dict(ids or {})
-    if permit.scope.participant is not None:
-        told["participant"] = permit.scope.participant
-    if permit.scope.region is not None:
-        told["region"] = permit.scope.region
     with writing(hub.engine) as session:
-        if load_member(session, permit.member.staff_id) is None:
+        if not append_access(session, permit, what, ids=ids, about=about):
             raise StaffRefused(Refusal.NOT_SIGNED_IN)  # disabled since it was checked
-        append_action(
-            session, permit.member, right=permit.right, what=what, now=permit.at, ids=told,
-            case_id=permit.scope.case_id,
-        )  # fmt: skip
         yield session
 
 

@@ -24,6 +24,7 @@ RIGHT_NAMES = {
     Right.ADJUST: ("冲销、更正或改归已清分的行为", "take back, correct or move what was cleared"),
     Right.OPEN_DISPUTES: ("在立案范围内就辖区事项提出争议", "open disputes within a case in the jurisdiction"),
     Right.DECIDE_DISPUTES: ("受理并裁定争议", "take care of disputes and decide them"),
+    Right.SEE_LOG: ("检索互联日志、核对双方记录", "search the interconnection log and pair both sides' entries"),
 }
 # The words of the record, as they are shown: in both languages, and short enough for a phone.
 WHAT_NAMES = {
@@ -47,6 +48,12 @@ WHAT_NAMES = {
     What.DISPUTE_MOVED: ("推进一项争议", "moved a dispute on"),
     What.DISPUTE_DECIDED: ("裁定一项争议", "decided a dispute"),
     What.DISPUTE_WITHDRAWN: ("撤回一项争议", "withdrew a dispute"),
+    What.CLIENT_BOUND: ("绑定一个程序", "client bound"),
+    What.LOG_SEARCHED: ("检索互联日志", "searched the log"),
+    What.LOG_PAIRED: ("核对双方记录", "paired both sides' entries"),
+    What.LOG_EXPORTED: ("导出互联日志", "exported entries of the log"),
+    What.LOG_MEASURED: ("查看互联指标", "saw the exchange's metrics"),
+    What.PROOF_SEEN: ("取得一份证明", "took a proof"),
 }
 FIGURE_NAMES = {
     "tanlian_source_records": "已接收记录",
@@ -93,4 +100,5 @@ def staff_router(hub: Hub) -> APIRouter:
 def _page(template: str, permit: Permit, **values: object) -> Response:
     member = permit.member
     shared = {"signed_in": False, "csrf": permit.visit.csrf, "member": member}
-    return render(template, **shared, operation=Right.SEE_OPERATION in RIGHTS[member.role], **values)
+    rights = RIGHTS[member.role]
+    return render(template, **shared, operation=Right.SEE_OPERATION in rights, log=Right.SEE_LOG in rights, **values)

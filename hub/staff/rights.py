@@ -34,6 +34,7 @@ class Right(StrEnum):
     ADJUST = "staff.adjust"
     OPEN_DISPUTES = "staff.open_disputes"
     DECIDE_DISPUTES = "staff.decide_disputes"
+    SEE_LOG = "staff.see_log"
 
 
 class What(StrEnum):
@@ -59,11 +60,32 @@ class What(StrEnum):
     DISPUTE_MOVED = "staff.dispute_moved"
     DISPUTE_DECIDED = "staff.dispute_decided"
     DISPUTE_WITHDRAWN = "staff.dispute_withdrawn"
+    CLIENT_BOUND = "staff.client_bound"
+    LOG_SEARCHED = "staff.log_searched"
+    LOG_PAIRED = "staff.log_paired"
+    LOG_EXPORTED = "staff.log_exported"
+    LOG_MEASURED = "staff.log_measured"
+    PROOF_SEEN = "staff.proof_seen"
+
+
+class AccessPurpose(StrEnum):
+    """What an access was for, as it stands in the log."""
+
+    OWN = "own"
+    ADMINISTRATION = "administration"
+    OPERATION = "operation"
+    SETTLEMENT = "settlement"
+    SUPERVISION = "supervision"
+    CASE = "case"
+    REVIEW = "review"
+    ADJUSTMENT = "adjustment"
+    DISPUTE = "dispute"
+    PERSONS_REQUEST = "persons_request"
 
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.PLATFORM: frozenset({Right.SEE_OWN, Right.SEE_STATEMENTS}),
-    Role.REGULATOR: frozenset({Right.SEE_OWN, Right.SEE_FIGURES, Right.SEE_CASE, Right.OPEN_DISPUTES}),
+    Role.REGULATOR: frozenset({Right.SEE_OWN, Right.SEE_FIGURES, Right.SEE_CASE, Right.OPEN_DISPUTES, Right.SEE_LOG}),
     Role.OPERATOR: frozenset(
         {
             Right.SEE_OWN,
@@ -72,8 +94,22 @@ RIGHTS: dict[Role, frozenset[Right]] = {
             Right.SETTLE_BREAKS,
             Right.ADJUST,
             Right.DECIDE_DISPUTES,
+            Right.SEE_LOG,
         }
     ),
+}
+PURPOSES: dict[Right, AccessPurpose] = {
+    Right.SEE_OWN: AccessPurpose.OWN,
+    Right.SEE_OPERATION: AccessPurpose.OPERATION,
+    Right.SEE_STATEMENTS: AccessPurpose.SETTLEMENT,
+    Right.SEE_FIGURES: AccessPurpose.SUPERVISION,
+    Right.SEE_CASE: AccessPurpose.CASE,
+    Right.DECIDE_HOLDS: AccessPurpose.REVIEW,
+    Right.SETTLE_BREAKS: AccessPurpose.SETTLEMENT,
+    Right.ADJUST: AccessPurpose.ADJUSTMENT,
+    Right.OPEN_DISPUTES: AccessPurpose.CASE,
+    Right.DECIDE_DISPUTES: AccessPurpose.DISPUTE,
+    Right.SEE_LOG: AccessPurpose.SUPERVISION,
 }
 # What may be done within an open case only: the right alone opens nothing.
 NEEDS_CASE = frozenset({Right.SEE_CASE, Right.OPEN_DISPUTES})

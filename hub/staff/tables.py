@@ -73,3 +73,13 @@ class StaffAction(SQLModel, table=True):
     what: str = Field(max_length=32)
     ids: str = Field(default="{}", sa_type=Text)
     case_id: str | None = Field(default=None, max_length=64, index=True)
+
+
+class StaffClient(SQLModel, table=True):
+    """The software by which a regulator asks: an OAuth client that has one member's rights, and ends with the member."""
+
+    __tablename__ = "staff_client"
+
+    client_id: str = Field(primary_key=True, max_length=64, foreign_key="oauth_client.client_id")
+    staff_id: str = Field(max_length=32, index=True, foreign_key="staff.staff_id")
+    created_at: datetime = Field(sa_type=UtcDateTime)

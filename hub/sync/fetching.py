@@ -18,7 +18,7 @@ from consent.link_access import Access, LinkUnusable, find_unusable, load_access
 from consent.platforms import PlatformRefused
 from hub.context import Hub
 from hub.db import reading, writing
-from hub.errors import Conflict
+from hub.errors import Busy, Conflict
 from hub.participants import Feed, Platform, Status, open_platform
 from hub.pipeline import take_deliveries
 from hub.records.races import DATABASE_ERRORS, lost_a_race
@@ -184,6 +184,8 @@ def _result_of(hub: Hub, due: Due, failure: Exception) -> Result:
             return Result(next_in=PAUSED, error=str(failure))
         case LinkUnusable():
             return Result(next_in=PAUSED, error=failure.reason)
+        case Busy():
+            return Result(next_in=back_off(due.failures), error="hub_busy")
         case Conflict():
             return Result(next_in=back_off(due.failures), error=str(failure))
     if isinstance(failure, DATABASE_ERRORS) and lost_a_race(failure):

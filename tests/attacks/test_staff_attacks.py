@@ -15,7 +15,10 @@ from hub.context import Hub
 from hub.staff.rights import RIGHTS, Right, Role
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
-PAGES = {"/staff": Right.SEE_OWN, "/staff/operation": Right.SEE_OPERATION}
+PAGES = {
+    "/staff": Right.SEE_OWN, "/staff/operation": Right.SEE_OPERATION, "/staff/log": Right.SEE_LOG,
+    "/staff/exchange": Right.SEE_LOG,
+}  # fmt: skip
 
 
 def test_a_link_is_good_once(hub: Hub):

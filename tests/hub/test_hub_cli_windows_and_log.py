@@ -10,6 +10,8 @@ from tests_support.web import look_up
 
 from hub.context import Hub
 from hub.db import reading
+from hub.log.note import parse_vkey
+from hub.log.tlogproof import verify_leaf
 from hub.participants import open_platform
 from hub.pipeline import take_delivery
 from hub.worker import Worker
@@ -128,6 +130,20 @@ def test_the_log_is_exported_and_verified_and_a_flipped_byte_is_found(tanlian: T
         assert broken.code == 1, file
         file.write_bytes(whole)
     assert tanlian("log", "verify", "--dir", folder).code == 0
+    kept = tanlian.write("kept", (folder / "checkpoint").read_text())
+    tanlian("participants", "add", tanlian.write("beijing.json", BEIJING))
+    Worker(opened).round()
+    assert tanlian("log", "verify", "--dir", folder, "--seen", kept).code == 0
+    kept.write_bytes(kept.read_bytes()[:-5] + b"AAA=\n")
+    assert tanlian("log", "verify", "--dir", folder, "--seen", kept).complaint
+    proof, entry = tanlian.folder / "proof", tanlian.folder / "entry"
+    ran = tanlian("log", "prove", "1", "--dir", folder, "--out", proof, "--entry", entry)
+    assert (ran.code, "entry 1 is in the log of 2 entries" in ran.out) == (0, True)
+    assert verify_leaf(entry.read_bytes(), proof.read_bytes(), parse_vkey(key)).size == 2
+    assert tanlian("log", "prove", "1", "--dir", folder, "--key", key, "--json").json["proof"] == proof.read_text()
+    assert "none with index 2" in tanlian("log", "prove", "2", "--dir", folder).complaint
+    assert tanlian("log", "prove", "1", "--dir", folder, "--key", "no key").complaint
+    assert tanlian("log", "prove", "1").code == 2
     shown = folder / "checkpoint"
     shown.write_bytes(shown.read_bytes().replace(b"\n2\n", b"\n3\n"))
     ran = tanlian("log", "verify", "--dir", folder)

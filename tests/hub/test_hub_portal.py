@@ -127,7 +127,7 @@ def filled(path: str) -> str:
         "grant_id": "g_nobodys", "receipt_id": "r_nobodys", "digest": "0" * 64, "client_id": "nobody", "event_id": "1",
         "request_id": "q_nobodys", "name": "behaviours.csv", "version": "hub-2026.2", "attestation_id": "att_nobodys",
         "list_id": "1", "break_id": "1", "reservation_id": "r_nobodys", "block_id": "b_nobodys", "programme": "nobody",
-        "dispute_id": "d_nobodys", "year": "2026",
+        "dispute_id": "d_nobodys", "year": "2026", "record_id": "1", "window_id": "1", "index": "1",
     }  # fmt: skip
     for name, value in values.items():
         path = path.replace("{" + name + "}", value)

@@ -78,6 +78,15 @@ LOG = (
         "UPDATE clearing_window SET manifest = :other_manifest WHERE window_id = 2",
     ),
     corruption(
+        "window_keys_are_committed", "an act of a final window has no key",
+        "DELETE FROM window_event_key WHERE event_id = :record_2",
+    ),
+    corruption(
+        "window_keys_are_committed", "an act of a final window has another act's key",
+        "UPDATE window_event_key SET token = (SELECT token FROM window_event_key WHERE window_id = 2 ORDER BY token LIMIT 1) "
+        "WHERE event_id = :record_2",
+    ),
+    corruption(
         "batches_commit_to_records", "a record has another digest",
         "UPDATE source_record SET digest = :other_root WHERE record_id = :record_9",
     ),

@@ -8,6 +8,7 @@ import polars as pl
 from sqlalchemy import text
 from tests_support.deliveries import BEIJING, KUAIDIAN, act, charge, delivery, join
 from tests_support.lived_disputes import contest
+from tests_support.lived_exchange import inspect
 from tests_support.lived_market import charge_tonnes, pool_and_retire
 from tests_support.people import LinkedPerson, link_person
 from tests_support.settling import settle_charges
@@ -199,6 +200,7 @@ def live(hub: Hub) -> None:
     attest(hub, {"stands": qian.subject_id, "ends": li.subject_id, "forgotten": wu.subject_id}, at(18))
     people = {"upheld": wang.subject_id, "open": qian.subject_id, "forgotten": wu.subject_id}
     contest(hub, people, at(18.5))
+    inspect(hub, at(18.7), person=NAMES[5])
     erase_person(hub, wu.subject_id, now=at(19))
     take_delivery(hub, beijing, delivery("d6", ride("12", "bj-1", "19T20:00")), now=at(20))
     clear_dirty(hub, now=at(20.5))

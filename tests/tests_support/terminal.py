@@ -45,6 +45,7 @@ class Terminal:
         monkeypatch.setenv("TANLIAN_KEYS_DIR", str(folder / "keys"))
         monkeypatch.setenv("TANLIAN_DATABASE_URL", f"sqlite:///{folder}/unmigrated.db")
         monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("TANLIAN_LOG_STOP_AFTER", "P9999D")  # leaves at the tests' clock, commands at the real one
 
     def __call__(self, *words: str | Path, stdin: str = "") -> Ran:
         self.monkeypatch.setattr(sys, "argv", ["tanlian", *map(str, words)])
