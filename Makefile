@@ -31,7 +31,7 @@ demo: setup
 	$(BIN)/tanlian demo $(if $(SERVE),--serve)
 
 test: setup
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not long"
+	POLARS_MAX_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not long"
 
 check: setup
 	$(BIN)/ruff format --check .

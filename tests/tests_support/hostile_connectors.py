@@ -122,7 +122,7 @@ class Runner(Disguise):
     ) -> Iterator[Page]:
         token = access.access_token if access is not None else "anonymous"
         asked = (cursor or {}).get("cursor")
-        with httpx.Client(trust_env=False, follow_redirects=True, timeout=10) as client:
+        with httpx.Client(trust_env=False, follow_redirects=True, timeout=1) as client:
             while True:
                 query = {"limit": self.config.get("limit", 100), "access_token": token} | (
                     {"cursor": asked} if asked else {}
