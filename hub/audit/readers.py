@@ -26,7 +26,12 @@ _BATCH_ROWS = 50_000
 _NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z_0-9]*)")
 # Joins and sums over a whole ledger: with the usual few megabytes both databases would sort on disk.
 _ROOM = {
-    True: ("SET LOCAL work_mem = '256MB'", "SET LOCAL max_parallel_workers_per_gather = 0", "SET LOCAL jit = off"),
+    True: (
+        "SET LOCAL work_mem = '256MB'",
+        "SET LOCAL random_page_cost = 1.1",
+        "SET LOCAL max_parallel_workers_per_gather = 0",
+        "SET LOCAL jit = off",
+    ),
     False: ("PRAGMA cache_size = -524288", "PRAGMA mmap_size = 17179869184"),
 }
 # The first row tells SQLite's driver what is in a column, which the first values of a table need not.
