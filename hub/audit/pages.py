@@ -6,7 +6,6 @@ at the same columns. Ranges can be looked at by several processes.
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -106,9 +105,3 @@ def page_bounds(books: Books) -> list[tuple[int, int]]:
         )
     ]
     return list(zip([FIRST, *(cut + 1 for cut in cuts)], [*cuts, LAST], strict=True))
-
-
-def read_pages(books: Books) -> Iterator[Page]:
-    """Yield every range."""
-    for first, last in page_bounds(books):
-        yield Page(books=books, first=first, last=last)

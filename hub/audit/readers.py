@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from decimal import Decimal
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import polars as pl
 from sqlalchemy import Engine, text
@@ -179,7 +180,7 @@ def _connect(engine: Engine) -> Any:
         return postgresql.connect(engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
     from adbc_driver_sqlite import dbapi as sqlite
 
-    return sqlite.connect(f"file:{engine.url.database}?mode=ro")
+    return sqlite.connect(f"file:{quote(str(engine.url.database))}?mode=ro")
 
 
 def _literal(sql: str, params: Mapping[str, Any]) -> str:

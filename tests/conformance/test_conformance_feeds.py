@@ -25,7 +25,7 @@ from hub.sandbox.specs import SPECS
 
 BENCHES = [*every_bench(SPECS), *stand_ins()]
 FIRST = {bench.feed.connector: bench_of_kind(SPECS, bench.feed.connector)[0] for bench in BENCHES}
-OF_THE_FEED = ("CON-", "SET-", "LIFE-0", "PUSH-0", "PULL-0", "FILE-0")
+OF_THE_FEED = ("CON-", "SET-", "LIFE-", "PUSH-0", "PUSH-1", "PULL-0", "PULL-1", "FILE-0")
 SHARDS = 3
 OWN_GROUP = {
     Transport.PUSH: Group.PUSH, Transport.DEVICE: Group.DEVICE, Transport.PULL: Group.PULL, Transport.FILE: Group.FILE,

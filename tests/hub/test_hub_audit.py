@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import URL, create_engine, make_url, text
 from tests_support.corruption import Corruption, corrupt
 from tests_support.corruptions_of_attestations import ATTESTATIONS
 from tests_support.corruptions_of_disputes import DISPUTES
@@ -155,6 +155,15 @@ def test_several_processes_say_what_one_says(lived: Hub) -> None:
     assert told == [(done, len(told)) for done in range(1, len(told) + 1)]
     with writing(lived.engine) as session:  # nobody holds the database any more
         session.execute(text("DELETE FROM dirty_subject"))
+
+
+def test_columns_are_read_from_a_file_of_any_name(sqlite_template: Path, tmp_path: Path) -> None:
+    """Nothing else opens the file here: two copies of SQLite must not meet in one process."""
+    path = tmp_path / "碳 100% #1?mode=rw.db"
+    shutil.copyfile(sqlite_template, path)
+    engine = create_engine(URL.create("sqlite", database=str(path)))
+    with closing(ArrowReader(engine)) as reader:
+        assert list(reader.rows("SELECT window_id, state FROM clearing_window", {})) == [(1, "open")]
 
 
 def test_the_audit_s_own_root_is_the_log_s() -> None:
